@@ -1,0 +1,46 @@
+"""The network as it is deployed: norms folded, attention frozen, LConvs in the form asked for."""
+
+from typing import Literal
+
+from torch import nn
+
+from ..blocks import LConv, Residual
+from ..ema import Grid
+from ..network import PoseNetwork
+from .attention import freeze_attention
+from .lconv import LeanPair, SummedLConv, dense_lconv
+from .norms import fold_norms
+from .rewrite import rewrite
+
+LConvForm = Literal["split", "sum", "dense", "pair"]
+"""split: as it trains. sum: two pointwise convs added. dense: one 3x3 conv.
+pair: as it trains, but the two LConvs of a residual unit hand their quarters over without a split between them."""
+
+
+class PairedResidual(nn.Module):
+    """A residual unit whose two LConvs are one `LeanPair`: Y = ReLU(EMA(pair(X)) + X)."""
+
+    def __init__(self, unit: Residual) -> None:
+        super().__init__()
+        assert isinstance(unit.first, LConv) and isinstance(unit.second, LConv)
+        self.pair = LeanPair(unit.first, unit.second)
+        self.attention = getattr(unit, "attention", nn.Identity())
+        self.relu = nn.ReLU()
+
+    def forward(self, x):  # noqa: ANN001, ANN201
+        return self.relu(self.attention(self.pair(x)) + x)
+
+
+def deploy(network: PoseNetwork, input_size: Grid, lconv: LConvForm = "pair") -> PoseNetwork:
+    """A copy for inference on crops of `input_size` (height, width): equal to the network in eval mode."""
+
+    def reform(module: nn.Module) -> nn.Module:
+        if lconv == "pair" and isinstance(module, Residual) and isinstance(module.first, LConv):
+            return PairedResidual(module)
+        if lconv == "sum" and isinstance(module, LConv):
+            return SummedLConv(module)
+        if lconv == "dense" and isinstance(module, LConv):
+            return dense_lconv(module)
+        return module
+
+    return rewrite(fold_norms(freeze_attention(network, input_size)), reform).eval()
