@@ -1,0 +1,60 @@
+"""ONNX Runtime, on the CPU or on CUDA."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import INPUT_NAME, OUTPUT_NAME
+from .session import check_crops, device_index
+
+try:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+except ImportError as error:
+    raise ImportError("ONNX Runtime is not installed: pip install 'lehrnet[cpu]' or 'lehrnet[gpu]'") from error
+
+UNREADABLE = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented)
+CUDA = "CUDAExecutionProvider"
+
+
+class OnnxSession:
+    """An ONNX file with one input `crops` and one output `heatmaps`."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+        gpu = _choose_gpu(device)
+        self.device = "cpu" if gpu is None else f"cuda:{gpu}"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors: its warnings speak to the authors of graphs
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        providers = ["CPUExecutionProvider"] if gpu is None else [(CUDA, {"device_id": gpu}), "CPUExecutionProvider"]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except UNREADABLE as error:
+            raise ValueError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
+        if gpu is not None and CUDA not in self._session.get_providers():
+            raise RuntimeError(f"ONNX Runtime found no usable CUDA for {device}; use device cpu or mend the driver")
+        inputs = [node.name for node in self._session.get_inputs()]
+        outputs = [node.name for node in self._session.get_outputs()]
+        if inputs != [INPUT_NAME] or outputs != [OUTPUT_NAME]:
+            raise ValueError(f"{path} maps {inputs} to {outputs}, expected {[INPUT_NAME]} to {[OUTPUT_NAME]}")
+        height, width = self._session.get_inputs()[0].shape[2:]
+        self._input_size = (height, width)
+
+    def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
+        check_crops(crops, self._input_size)
+        return self._session.run(None, {INPUT_NAME: crops})[0]
+
+
+def _choose_gpu(device: str) -> int | None:
+    available = CUDA in onnxruntime.get_available_providers()
+    if device == "auto":
+        return 0 if available else None
+    gpu = device_index(device)
+    if gpu is not None and not available:
+        raise RuntimeError(f"device is {device}, but this ONNX Runtime has no CUDA: pip install 'lehrnet[gpu]'")
+    return gpu

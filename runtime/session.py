@@ -1,0 +1,63 @@
+"""Crops to heatmaps on some device: one Protocol, and the door to every backend."""
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+
+class Session(Protocol):
+    """A loaded network. Sessions share a shape, not a base class."""
+
+    backend: str
+    """ "onnxruntime", "torch", ..."""
+    device: str
+    """Where it runs: "cpu", "cuda:0", ..."""
+
+    def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
+        ...
+
+
+def open_session(path: Path, device: str = "auto", threads: int | None = None) -> Session:
+    """Open a model file on "cpu", "cuda", "cuda:1" or "auto"; its suffix names the backend.
+
+    "auto" takes a GPU where the backend can use one; the choice stands in the log and in `device`. Any other
+    device is used or refused, never replaced. `threads` bounds the CPU's; None leaves it to the backend.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no model at {path}")
+    match path.suffix:
+        case ".onnx":
+            from .onnx_session import OnnxSession as Backend
+        case ".safetensors":
+            from .torch_session import TorchSession as Backend
+        case suffix:
+            raise ValueError(f"cannot open {path}: its suffix is {suffix!r}, expected .onnx or .safetensors")
+    session = Backend(path, device, threads)
+    log.info("%s runs on %s by %s", path.name, session.device, session.backend)
+    return session
+
+
+def device_index(device: str) -> int | None:
+    """The GPU of "cuda" or "cuda:N"; None for "cpu"; ValueError for anything else."""
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return None
+    if kind == "cuda" and (index or "0").isdecimal():
+        return int(index or 0)
+    raise ValueError(f"device is {device!r}, expected cpu, cuda, cuda:N or auto")
+
+
+def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None = None) -> None:
+    """Raise ValueError unless crops are (N, 3, H, W) of float32, of `input_size` where it is known."""
+    wanted = input_size or crops.shape[2:]
+    if crops.ndim != 4 or crops.shape[1] != 3 or crops.shape[2:] != wanted or crops.dtype != np.float32:
+        height, width = input_size or ("H", "W")
+        raise ValueError(
+            f"crops have shape {crops.shape} and type {crops.dtype}, expected (N, 3, {height}, {width}) of float32"
+        )

@@ -1,0 +1,38 @@
+"""PyTorch: the reference that every other backend is held to. The one file of the runtime that knows the network."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .session import check_crops, device_index
+
+try:
+    import torch
+
+    from ..model.checkpoint import load_checkpoint
+except ImportError as error:
+    raise ImportError("PyTorch is not installed: pip install 'lehrnet[train]'") from error
+
+
+class TorchSession:
+    """A checkpoint in eval mode and in the form it was trained in."""
+
+    backend = "torch"
+
+    def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        gpu = device_index(device)
+        if gpu is not None and gpu >= torch.cuda.device_count():
+            raise RuntimeError(f"device is {device}, but PyTorch sees {torch.cuda.device_count()} GPUs; use cpu")
+        if threads is not None:
+            torch.set_num_threads(threads)  # PyTorch has one setting for the process
+        self.device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self.network = load_checkpoint(path).network.to(self.device)
+
+    @torch.inference_mode()
+    def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
+        check_crops(crops)
+        return self.network(torch.from_numpy(crops).to(self.device)).cpu().numpy()
