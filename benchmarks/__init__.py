@@ -1,0 +1,1 @@
+"""Measurements: cost, latency and accuracy beside the paper's figures."""

@@ -40,7 +40,8 @@ def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) ->
     with warnings.catch_warnings():
         # Tracing is deprecated but gives a third of the dynamo exporter's time and a graph as good (LAB: export).
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # pyright: ignore[reportPrivateImportUsage]
+        warnings.filterwarnings("ignore", message="ONNX export mode is set to TrainingMode.EVAL")  # instance_norm
         torch.onnx.export(
             module.eval(),
             (example,),

@@ -5,8 +5,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..model.checkpoint import Checkpoint, save_checkpoint
-from ..model.config import variant_name
+import torch
+
+from ..model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..model.config import DEFAULT_VARIANT, NetworkConfig, variant_name
+from ..model.network import create_model
+from ..pose.spec import spec_for
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from .graph import OPSET, export_network, tool_versions
 from .verify import Crops, random_crops, verify_bundle
@@ -14,6 +18,21 @@ from .verify import Crops, random_crops, verify_bundle
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32",)
+
+
+def open_checkpoint(
+    path: Path | None, *, network: str | None = None, joints: int | None = None, untrained: bool = False
+) -> Checkpoint:
+    """The checkpoint under `path`, or with `untrained` random weights of the network named."""
+    if untrained:
+        if path is not None:
+            raise ValueError(f"both {path} and untrained weights were asked for; choose one")
+        torch.manual_seed(0)
+        model = create_model(network or DEFAULT_VARIANT, joints or NetworkConfig.joints).eval()
+        return Checkpoint(model, spec_for(model.config.joints), "random weights: the keypoints mean nothing")
+    if path is None:
+        raise ValueError("no checkpoint was named, and this version ships no weights; --untrained takes random ones")
+    return load_checkpoint(path, network=network, joints=joints)
 
 
 def export_bundle(
@@ -32,7 +51,9 @@ def export_bundle(
     precisions = tuple(precisions)
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown or not precisions:
-        raise ValueError(f"precisions are {', '.join(precisions) or 'none'}; this version writes {', '.join(PRECISIONS)}")
+        raise ValueError(
+            f"precisions are {', '.join(precisions) or 'none'}; this version writes {', '.join(PRECISIONS)}"
+        )
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights, graph = folder / "model.safetensors", folder / "fp32.onnx"
         save_checkpoint(weights, checkpoint)

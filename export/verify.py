@@ -94,7 +94,7 @@ def settled_joints(
     heatmaps: NDArray[np.float32], margin: NDArray[np.float32], method: DecodeMethod
 ) -> NDArray[np.bool_]:
     """(N, K): joints whose decoding cannot jump when every cell changes by half of `margin` (N, K)."""
-    people, joints, height, width = heatmaps.shape
+    people, joints, _, width = heatmaps.shape
     flat = heatmaps.reshape(people, joints, -1)
     second, first = np.moveaxis(np.partition(flat, -2, axis=-1)[..., -2:], -1, 0)
     settled = first - second > margin

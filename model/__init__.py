@@ -1,5 +1,10 @@
 """The network: LE-HRNet and its variants in PyTorch."""
 
+try:
+    import torch as _torch  # noqa: F401 - asked for here, so that its absence is explained once
+except ImportError as error:
+    raise ImportError("the network needs PyTorch: pip install 'lehrnet[train]'") from error
+
 from .config import DEFAULT_VARIANT, VARIANTS, NetworkConfig
 from .network import PoseNetwork, create_model, list_models
 

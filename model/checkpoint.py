@@ -49,6 +49,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(tensors, unfinished, metadata)
+        unfinished.chmod(0o644)  # safetensors makes it private
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -6,12 +6,13 @@ so that the figure belongs to the network and not to the form that it happens to
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .config import NetworkConfig
-from .ema import EMA
+from .ema import EMA, Grid
+from .grids import output_grids
 from .network import PoseNetwork
 
 
@@ -41,32 +42,26 @@ class NetworkCost:
         return sum(stage.macs for stage in self.stages)
 
 
-def network_cost(config: NetworkConfig, input_size: tuple[int, int]) -> NetworkCost:
-    """Count a network on crops of `input_size` (height, width) in px; computes nothing, so it takes no time."""
-    with torch.device("meta"):
-        network = PoseNetwork(config).eval()
-    macs = dict.fromkeys((name for name, _ in network.named_children()), 0)
-
-    def record(stage: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
-        macs[stage] += attention_macs(module, x) if isinstance(module, EMA) else conv_macs(module, y)
-
-    for name, module in network.named_modules():
-        if isinstance(module, EMA | nn.Conv2d):
-            stage = name.partition(".")[0]
-            module.register_forward_hook(lambda module, inputs, y, stage=stage: record(stage, module, inputs[0], y))
-    network(torch.empty(1, 3, *input_size, device="meta"))
+@lru_cache(maxsize=32)
+def network_cost(config: NetworkConfig, input_size: Grid) -> NetworkCost:
+    """Count a network on crops of `input_size` (height, width) in px, multiples of 32."""
+    network = PoseNetwork(config).eval()
+    macs = {name: 0 for name, _ in network.named_children()}
+    for kind, count in ((nn.Conv2d, conv_macs), (EMA, attention_macs)):
+        for name, grid in output_grids(network, kind, input_size).items():
+            macs[name.partition(".")[0]] += count(network.get_submodule(name), grid)
     params = {name: sum(p.numel() for p in stage.parameters()) for name, stage in network.named_children()}
     return NetworkCost(tuple(StageCost(name, params[name], macs[name]) for name in macs))
 
 
-def conv_macs(conv: nn.Module, y: Tensor) -> int:
-    """Multiply-adds of a conv whose output is `y`."""
+def conv_macs(conv: nn.Module, grid: Grid) -> int:
+    """Multiply-adds of a conv whose output has `grid` cells."""
     assert isinstance(conv, nn.Conv2d)
-    return y.numel() * conv.weight[0].numel()
+    return conv.weight.numel() * grid[0] * grid[1]
 
 
-def attention_macs(ema: EMA, x: Tensor) -> int:
-    """Multiply-adds of a published EMA on `x` (N, C, H, W): its two convs and its two matrix products."""
-    _, channels, height, width = x.shape
-    cells, per_group = height * width, channels // ema.groups
-    return len(x) * channels * (9 * per_group * cells + per_group * (height + width) + 2 * cells)
+def attention_macs(ema: nn.Module, grid: Grid) -> int:
+    """Multiply-adds of a published EMA on `grid` cells: its two convs and its two matrix products."""
+    assert isinstance(ema, EMA)
+    width, (height, length) = ema.norm.num_channels, grid
+    return width * ema.groups * (9 * width * height * length + width * (height + length) + 2 * height * length)

@@ -1,5 +1,7 @@
 """LE-HRNet: HRNet's body with light blocks, and one heatmap a joint (paper, sections 2.1 to 2.3)."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,9 +35,7 @@ class PoseNetwork(nn.Module):
         light = config.light_convs
         channels = (STEM_CHANNELS, *[STAGE1_CHANNELS] * STAGE1_UNITS)
         self.stem = Stem(config)
-        self.stage1 = nn.Sequential(
-            *(Bottleneck(before, after, light=light) for before, after in zip(channels, channels[1:], strict=False))
-        )
+        self.stage1 = nn.Sequential(*(Bottleneck(before, after, light=light) for before, after in pairwise(channels)))
         self.transition1 = Transition(config, STAGE1_CHANNELS, branches=2)
         self.stage2 = Stage(config, 2, config.modules[0])
         self.transition2 = Transition(config, config.branch_channels(2)[-1], branches=3)

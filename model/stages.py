@@ -73,10 +73,7 @@ class Stage(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        maps = list(maps)
-        for exchange in self.exchanges:
-            maps = exchange(maps)
-        return maps
+        return reduce(lambda maps, exchange: exchange(maps), self.exchanges, list(maps))
 
 
 class Transition(nn.Module):

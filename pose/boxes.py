@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def read_boxes(path: Path, image_names: list[str]) -> dict[str, PersonBoxes]:
     return {name: boxes for name, boxes in found.items() if name in set(image_names)}
 
 
-def _from_coco(entries: list[Mapping[str, Any]], names: Mapping[int, str]) -> dict[str, PersonBoxes]:
+def _from_coco(entries: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> dict[str, PersonBoxes]:
     """COCO's xywh by image; entries of other categories or unknown images are left out."""
     by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:

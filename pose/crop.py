@@ -56,7 +56,7 @@ def person_affines(boxes: NDArray[np.float64], spec: PoseSpec) -> Affines:
 def invert_affines(affines: Affines) -> Affines:
     """The inverse of each affine (N, 2, 3)."""
     linear = np.linalg.inv(affines[:, :, :2])
-    return np.concatenate((linear, -linear @ affines[:, :, 2:]), axis=2)
+    return np.concatenate((linear, -linear @ affines[:, :, 2:]), axis=2, dtype=np.float64)
 
 
 def transform_points(points: NDArray[np.floating], affines: Affines) -> NDArray[np.float64]:
@@ -64,9 +64,7 @@ def transform_points(points: NDArray[np.floating], affines: Affines) -> NDArray[
     return points @ affines[:, :, :2].transpose(0, 2, 1) + affines[:, None, :, 2]
 
 
-def crop_people(
-    image: Image, boxes: NDArray[np.float64], spec: PoseSpec
-) -> tuple[NDArray[np.float32], Affines]:
+def crop_people(image: Image, boxes: NDArray[np.float64], spec: PoseSpec) -> tuple[NDArray[np.float32], Affines]:
     """Normalised RGB crops (N, 3, H, W) of the boxes, and their affines from crop px to image px.
 
     Exact bilinear sampling; outside the image the picture goes on in black.
@@ -77,9 +75,8 @@ def crop_people(
     scale = (1 / (255 * np.array(spec.std))).astype(np.float32)[:, None, None]
     shift = (-np.array(spec.mean) / np.array(spec.std)).astype(np.float32)[:, None, None]
     for crop, affine in zip(crops, affines, strict=True):
-        pixels = sample(image, affine, spec.input_size)
-        np.multiply(pixels.transpose(2, 0, 1)[::-1], scale, out=crop)
-        crop += shift
+        rgb = sample(image, affine, spec.input_size).transpose(2, 0, 1)[::-1]
+        np.add(np.multiply(rgb, scale, out=crop), shift, out=crop)
     return crops, affines
 
 
@@ -119,11 +116,9 @@ def _neighbours(
     position = step * np.arange(count) + start
     before = np.floor(position).astype(np.int64)
     share = position - before
-    shares = [
-        np.where((pixel >= 0) & (pixel < size), weight, 0).astype(np.float32)
-        for pixel, weight in ((before, 1 - share), (before + 1, share))
-    ]
-    return before.clip(0, size - 1), (before + 1).clip(0, size - 1), *shares
+    shares = np.stack((1 - share, share)) * [(before >= 0) & (before < size), (before + 1 >= 0) & (before + 1 < size)]
+    first, second = shares.astype(np.float32)
+    return before.clip(0, size - 1), (before + 1).clip(0, size - 1), first, second
 
 
 def _warp(image: Image, affine: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -135,7 +130,8 @@ def _warp(image: Image, affine: NDArray[np.float64], size: tuple[int, int]) -> N
     part = image[first[1] : last[1], first[0] : last[0]].astype(np.float32)
     moved = affine.copy()
     moved[:, 2] -= first
-    return cv2.warpAffine(part, moved, size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    warped = cv2.warpAffine(part, moved, size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(warped, np.float32)
 
 
 @lru_cache(maxsize=1)

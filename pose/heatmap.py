@@ -67,7 +67,7 @@ def fuse_flipped(
     heatmaps: NDArray[np.float32], of_mirrored: NDArray[np.float32], mirror: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Mean of the heatmaps of crops and of their mirror images; `mirror` is `Skeleton.mirror`."""
-    return (heatmaps + of_mirrored[:, list(mirror), :, ::-1]) / 2
+    return (heatmaps + of_mirrored[:, list(mirror), :, ::-1]) * np.float32(0.5)
 
 
 def _quarter_offset(maps: NDArray[np.floating], row: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -78,7 +78,7 @@ def _quarter_offset(maps: NDArray[np.floating], row: NDArray[np.intp], column: N
     below, above = (row + 1).clip(max=height - 1), (row - 1).clip(min=0)
     slope_x = np.where(right - left == 2, maps[each, row, right] - maps[each, row, left], 0)
     slope_y = np.where(below - above == 2, maps[each, below, column] - maps[each, above, column], 0)
-    return np.sign(np.stack((slope_x, slope_y), 1)).astype(np.float32) / 4
+    return np.sign(np.stack((slope_x, slope_y), 1)).astype(np.float32) * np.float32(0.25)
 
 
 def _newton_offset(
@@ -105,9 +105,7 @@ def _newton_offset(
     return step.clip(-LONGEST_STEP, LONGEST_STEP).astype(np.float32)
 
 
-def _differences(
-    logs: NDArray[np.float64], method: DecodeMethod
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _differences(logs: NDArray[np.float64], method: DecodeMethod) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """First (x, y) and second (xx, yy, xy) differences at the middle of (M, 2r+1, 2r+1)."""
     middle = logs.shape[1] // 2
 

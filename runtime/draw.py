@@ -24,8 +24,10 @@ def draw_poses(image: Image, poses: Poses, skeleton: Skeleton, min_score: float 
         for start, end in skeleton.limbs:
             if seen[start] and seen[end]:
                 colour = _colour(skeleton, start, end)
-                cv2.line(canvas, _pixel(points[start]), _pixel(points[end]), colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-        for joint in np.flatnonzero(seen):
+                cv2.line(
+                    canvas, _pixel(points[start]), _pixel(points[end]), colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS
+                )
+        for joint in np.flatnonzero(seen).tolist():
             centre, radius = _pixel(points[joint]), (thickness + 1) << SUBPIXEL_BITS
             cv2.circle(canvas, centre, radius, (255, 255, 255), cv2.FILLED, cv2.LINE_AA, SUBPIXEL_BITS)
             inner = thickness << SUBPIXEL_BITS

@@ -68,9 +68,7 @@ class PoseEstimator:
         xy = np.concatenate([np.empty((0, joints, 3), np.float32), *self._batches(checked)])
         ends = np.cumsum([len(boxes) for _, boxes in checked])[:-1]
         people = np.split(xy, ends)
-        return [
-            Poses(found[..., :2], found[..., 2], boxes) for found, (_, boxes) in zip(people, checked, strict=True)
-        ]
+        return [Poses(found[..., :2], found[..., 2], boxes) for found, (_, boxes) in zip(people, checked, strict=True)]
 
     def _batches(self, items: Sequence[tuple[Image, NDArray[np.float64]]]) -> Iterable[NDArray[np.float32]]:
         """Keypoints (n, K, 3) of batch after batch, in the order of the boxes."""

@@ -10,7 +10,7 @@ from .session import check_crops, device_index
 
 try:
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
 except ImportError as error:
     raise ImportError("ONNX Runtime is not installed: pip install 'lehrnet[cpu]' or 'lehrnet[gpu]'") from error
 
@@ -47,7 +47,7 @@ class OnnxSession:
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
         check_crops(crops, self._input_size)
-        return self._session.run(None, {INPUT_NAME: crops})[0]
+        return np.asarray(self._session.run([OUTPUT_NAME], {INPUT_NAME: crops})[0])
 
 
 def _choose_gpu(device: str) -> int | None:

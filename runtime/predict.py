@@ -70,6 +70,21 @@ def predict_files(estimator: PoseEstimator, paths: Sequence[Path], boxes: Path |
         yield Prediction(path, image, people, estimator(image, people.boxes))
 
 
+def predict_to_folder(
+    estimator: PoseEstimator, paths: Sequence[Path], boxes: Path | None, out: Path | None, min_score: float
+) -> list[Prediction]:
+    """Predict, and with `out` write a picture of each image as it is done and `keypoints.json` at the end."""
+    predictions = []
+    for prediction in predict_files(estimator, paths, boxes):
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            write_picture(out / f"{prediction.path.stem}.png", prediction, estimator, min_score)
+        predictions.append(prediction)
+    if out is not None:
+        write_results(out / RESULTS, coco_results(predictions))
+    return predictions
+
+
 def coco_results(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     """COCO's keypoint results: pycocotools' `loadRes` takes them where the images have COCO's ids.
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..blocks import LConv, Residual
 from ..ema import Grid
@@ -22,19 +22,20 @@ class PairedResidual(nn.Module):
 
     def __init__(self, unit: Residual) -> None:
         super().__init__()
-        assert isinstance(unit.first, LConv) and isinstance(unit.second, LConv)
+        assert isinstance(unit.first, LConv)
+        assert isinstance(unit.second, LConv)
         self.pair = LeanPair(unit.first, unit.second)
         self.attention = getattr(unit, "attention", nn.Identity())
         self.relu = nn.ReLU()
 
-    def forward(self, x):  # noqa: ANN001, ANN201
+    def forward(self, x: Tensor) -> Tensor:
         return self.relu(self.attention(self.pair(x)) + x)
 
 
 def deploy(network: PoseNetwork, input_size: Grid, lconv: LConvForm = "pair") -> PoseNetwork:
     """A copy for inference on crops of `input_size` (height, width): equal to the network in eval mode."""
 
-    def reform(module: nn.Module) -> nn.Module:
+    def reform(_: str, module: nn.Module) -> nn.Module:
         if lconv == "pair" and isinstance(module, Residual) and isinstance(module.first, LConv):
             return PairedResidual(module)
         if lconv == "sum" and isinstance(module, LConv):

@@ -11,7 +11,7 @@ from .rewrite import Network, rewrite
 
 def fold_norms(network: Network) -> Network:
     """A copy without BatchNorm: its running statistics and affine move into the convs. For inference only."""
-    return rewrite(network, lambda module: _folded(module) if isinstance(module, ConvNorm) else module)
+    return rewrite(network, lambda _, module: _folded(module) if isinstance(module, ConvNorm) else module)
 
 
 def _folded(module: ConvNorm) -> nn.Module:
@@ -19,7 +19,7 @@ def _folded(module: ConvNorm) -> nn.Module:
     conv = copy.deepcopy(module.conv)
     match conv:
         case LConv(narrows=True):  # the partial conv comes last: its zero padding must see the quarter without a bias
-            quarter, rest = conv.partial.sections
+            quarter = conv.partial.sections[0]
             ones, zeros = scale.new_ones(quarter), scale.new_zeros(quarter)
             _absorb(conv.pointwise, torch.cat((ones, scale[quarter:])), torch.cat((zeros, shift[quarter:])))
             _absorb(conv.partial.conv, scale[:quarter], shift[:quarter])
@@ -34,7 +34,8 @@ def _folded(module: ConvNorm) -> nn.Module:
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """BatchNorm as y = scale * x + shift."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
     return scale, norm.bias.detach() - norm.running_mean * scale
 

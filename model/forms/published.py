@@ -35,4 +35,4 @@ def _share(x: Tensor) -> Tensor:
 
 def as_published(network: Network) -> Network:
     """A copy whose EMAs compute as they were published."""
-    return rewrite(network, lambda module: PublishedEMA(module) if isinstance(module, EMA) else module)
+    return rewrite(network, lambda _, module: PublishedEMA(module) if isinstance(module, EMA) else module)

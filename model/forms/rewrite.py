@@ -9,13 +9,14 @@ from torch import nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def rewrite(network: Network, change: Callable[[nn.Module], nn.Module]) -> Network:
-    """A copy of `network` in which `change` replaced every inner module; a module it returns as it came is entered."""
-    return _rewrite_children(copy.deepcopy(network), change)
+def rewrite(network: Network, change: Callable[[str, nn.Module], nn.Module]) -> Network:
+    """A copy in which `change(path, module)` replaced inner modules; one that it returns as it came is entered."""
+    return _rewrite_children(copy.deepcopy(network), change, "")
 
 
-def _rewrite_children(parent: Network, change: Callable[[nn.Module], nn.Module]) -> Network:
+def _rewrite_children(parent: Network, change: Callable[[str, nn.Module], nn.Module], prefix: str) -> Network:
     for name, child in parent.named_children():
-        changed = change(child)
-        setattr(parent, name, changed if changed is not child else _rewrite_children(child, change))
+        path = prefix + name
+        changed = change(path, child)
+        setattr(parent, name, changed if changed is not child else _rewrite_children(child, change, f"{path}."))
     return parent

@@ -1,0 +1,59 @@
+"""The whole way in one command: network, ONNX, proof, keypoints on a photograph."""
+
+import json
+from pathlib import Path
+
+import cv2
+
+from .export.package import export_bundle, open_checkpoint
+from .export.report import parity_table
+from .export.verify import verify_bundle
+from .pose.boxes import read_boxes
+from .pose.crop import crop_people
+from .runtime.estimator import PoseEstimator
+from .runtime.predict import RESULTS, list_images, predict_to_folder, read_image
+
+PHOTOGRAPH = "astronaut.png"
+PERSON_IN_PHOTOGRAPH = [30, 5, 470, 512]  # Eileen Collins, to the hips; px, measured by eye
+
+
+def demo(out: Path, source: Path | None = None, boxes: Path | None = None) -> bool:
+    """Fill the folder `out` and print what is in it; True when the graph equals the network."""
+    out.mkdir(parents=True, exist_ok=True)
+    if source is None:
+        source, boxes = package_photograph(out)
+    checkpoint = open_checkpoint(None, untrained=True)
+    bundle = export_bundle(checkpoint, out / "bundle", trained=False, overwrite=True)
+    print(f"1. {bundle.variant} exported: {bundle.root}")
+
+    paths = list_images(source)
+    images = [read_image(path) for path in paths]
+    known = read_boxes(boxes, [path.name for path in paths]) if boxes else {}
+    crops = [
+        crop_people(image, known[path.name].boxes, bundle.spec)[0]
+        for path, image in zip(paths, images, strict=True)
+        if path.name in known
+    ]
+    ladder = verify_bundle(bundle, crops) if crops else []
+    print(f"2. ONNX Runtime against PyTorch on the photograph:\n{parity_table([rung.facts() for rung in ladder])}")
+
+    min_score = float("-inf") if not bundle.trained else 0.2
+    predictions = predict_to_folder(PoseEstimator.open(bundle.root), paths, boxes, out, min_score)
+    print(f"3. keypoints of {sum(len(p.poses) for p in predictions)} people: {out / RESULTS}")
+    print(f"   pictures: {', '.join(str(out / f'{p.path.stem}.png') for p in predictions)}")
+    if not bundle.trained:
+        print("The weights are UNTRAINED (random): the skeleton shows that the path works, not where joints are.")
+    return all(rung.passed for rung in ladder)
+
+
+def package_photograph(folder: Path) -> tuple[Path, Path]:
+    """Write the photograph that scikit-image ships, and its person's box, into `folder`."""
+    try:
+        from skimage.data import astronaut
+    except ImportError as error:
+        raise ImportError("the demo's photograph comes with scikit-image: pip install 'lehrnet[demo]'") from error
+    inputs = folder / "input"
+    inputs.mkdir(exist_ok=True)
+    cv2.imwrite(str(inputs / PHOTOGRAPH), cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR))
+    (inputs / "boxes.json").write_text(json.dumps({PHOTOGRAPH: [PERSON_IN_PHOTOGRAPH]}))
+    return inputs / PHOTOGRAPH, inputs / "boxes.json"

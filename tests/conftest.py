@@ -1,0 +1,98 @@
+"""Shared inputs: a tiny network with every part of the real one, its bundle, and photographs where they are at hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def pose_samples() -> Path:
+    """81 photographs of COCO val2017 with keypoints; not part of the product."""
+    folder = SHARED / "data" / "pose_samples" / "coco"
+    if not folder.is_dir():
+        pytest.skip("the photographs of ../shared/data/pose_samples are not on this machine")
+    return folder
+
+
+@pytest.fixture
+def image() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint():
+    """Width 8, one unit a branch, one module a stage, 64x64: every block and every EMA width ratio in a second."""
+    torch = pytest.importorskip("torch")
+    from lehrnet.model import NetworkConfig, PoseNetwork
+    from lehrnet.model.checkpoint import Checkpoint
+    from lehrnet.pose.spec import PoseSpec
+
+    torch.manual_seed(0)
+    network = randomised(PoseNetwork(NetworkConfig(width=8, units=1, modules=(1, 1, 1))))
+    return Checkpoint(network.eval(), PoseSpec(input_size=(64, 64)), "a tiny network for tests")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
+    """The tiny network's bundle; tests that harm it copy it first."""
+    pytest.importorskip("onnxsim")
+    from lehrnet.export import export_bundle
+
+    return export_bundle(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny").root
+
+
+@pytest.fixture
+def data_folder(tmp_path) -> Path:
+    """A COCO data folder with two pictures and three people, one of them without keypoints."""
+    import cv2
+
+    rng = np.random.default_rng(1)
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for number in (1, 2):
+        name = f"{number:012d}.jpg"
+        cv2.imwrite(str(tmp_path / "images" / name), rng.integers(0, 256, (90, 80, 3), dtype=np.uint8))
+        images.append({"id": number, "file_name": name, "height": 90, "width": 80})
+    for number, image, labelled in ((1, 1, 17), (2, 2, 17), (3, 2, 0)):
+        annotations.append(
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": 1,
+                "bbox": [10, 20, 30, 50],
+                "area": 1500.0,
+                "iscrowd": 0,
+                "keypoints": [20, 40, 2] * labelled or [0, 0, 0] * 17,
+                "num_keypoints": labelled,
+            }
+        )
+    categories = [{"id": 1, "name": "person", "keypoints": [], "skeleton": []}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "person_keypoints.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def randomised(network):
+    """Random norms with random statistics, so that no constant hides in a test; in place, for a fresh network."""
+    from torch import nn
+
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+            nn.init.normal_(module.weight, 1, 0.3)
+            nn.init.normal_(module.bias, 0, 0.3)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0, 0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.bias, 0, 0.3)
+    return network
+
+
+@pytest.fixture(name="randomised", scope="session")
+def randomised_fixture():
+    return randomised

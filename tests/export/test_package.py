@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lehrnet.pose.spec import PoseSpec
+from lehrnet.runtime.bundle import open_bundle
+
+pytest.importorskip("onnxsim")
+onnx = pytest.importorskip("onnx")
+
+from lehrnet.export import export_bundle, package, photograph_crops, verify_bundle  # noqa: E402
+from lehrnet.runtime.session import open_session  # noqa: E402
+
+
+def test_the_bundle_says_what_a_runtime_needs(tiny_bundle: Path, tiny_checkpoint) -> None:
+    manifest = json.loads((tiny_bundle / "bundle.json").read_text())
+    assert manifest["input"] == {"name": "crops", "layout": "NCHW", "colour_order": "rgb"}
+    assert manifest["pose"]["skeleton"]["flip_pairs"][0] == [1, 2]
+    assert len(manifest["pose"]["skeleton"]["sigmas"]) == 17
+    assert manifest["artefacts"]["fp32"]["opset"] == 17
+    assert manifest["artefacts"]["fp32"]["tools"].keys() >= {"torch", "onnx", "onnxsim"}
+    bundle = open_bundle(tiny_bundle)
+    assert bundle.spec == tiny_checkpoint.spec
+    assert bundle.artefacts["fp32"].measured["parity"]["passed"] is True
+
+
+def test_the_graph_has_a_free_batch_and_no_shape_arithmetic(tiny_bundle: Path) -> None:
+    graph = onnx.load(str(tiny_bundle / "fp32.onnx")).graph
+    shape = graph.input[0].type.tensor_type.shape.dim
+    assert shape[0].dim_param
+    assert [dim.dim_value for dim in shape][1:] == [3, 64, 64]
+    assert not {node.op_type for node in graph.node} & {"Shape", "Gather", "Loop", "If", "BatchNormalization"}
+
+
+def test_nodes_are_named_by_module_path(tiny_bundle: Path) -> None:
+    names = [node.name for node in onnx.load(str(tiny_bundle / "fp32.onnx")).graph.node if node.op_type == "Conv"]
+    assert any("stage4" in name and "branches.3" in name and "attention" in name for name in names), names[:5]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 33])
+def test_onnx_runtime_equals_pytorch_at_any_batch(batch: int, tiny_bundle: Path) -> None:
+    crops = np.random.default_rng(batch).standard_normal((batch, 3, 64, 64), dtype=np.float32)
+    expected, found = (
+        open_session(tiny_bundle / file, "cpu").run(crops) for file in ("model.safetensors", "fp32.onnx")
+    )
+    assert found.shape == (batch, 17, 16, 16)
+    assert np.abs(found - expected).max() <= 1e-4 * np.ptp(expected)
+
+
+def test_the_proof_can_be_repeated_from_the_files(tiny_bundle: Path, data_folder: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    ladder = verify_bundle(bundle, photograph_crops(data_folder, bundle.spec))
+    assert [(parity.rung, parity.crops, parity.passed) for parity in ladder] == [("fp32", 2, True)]
+
+
+def test_a_graph_that_differs_is_not_written(tiny_checkpoint, tmp_path: Path, monkeypatch) -> None:
+    real = package.export_network
+
+    def wrong(network, *arguments):
+        other = network.__class__(network.config).eval()
+        return real(other, *arguments)
+
+    monkeypatch.setattr(package, "export_network", wrong)
+    with pytest.raises(RuntimeError, match="not the network that it came from"):
+        export_bundle(tiny_checkpoint, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_written(tiny_checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="int4; this version writes fp32"):
+        export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=["int4"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_bundle_is_replaced_only_when_asked(tiny_checkpoint, tmp_path: Path) -> None:
+    first = export_bundle(tiny_checkpoint, tmp_path / "bundle")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        export_bundle(tiny_checkpoint, first.root)
+    assert export_bundle(tiny_checkpoint, first.root, overwrite=True).spec == first.spec
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_untrained_weights_are_said_to_be_untrained() -> None:
+    checkpoint = package.open_checkpoint(None, untrained=True, network="lehrnet_w16", joints=16)
+    assert (checkpoint.network.config.joints, checkpoint.spec.input_size) == (16, (256, 256))
+    assert "random weights" in checkpoint.note
+    with pytest.raises(ValueError, match="no checkpoint was named"):
+        package.open_checkpoint(None)
+    with pytest.raises(ValueError, match="choose one"):
+        package.open_checkpoint(Path("weights.safetensors"), untrained=True)
+
+
+@pytest.mark.slow
+def test_the_default_network_is_exact_on_81_photographs(pose_samples: Path, tmp_path: Path) -> None:
+    checkpoint = package.open_checkpoint(None, untrained=True)
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", trained=False)
+    assert bundle.spec == PoseSpec()
+    assert bundle.artefacts["fp32"].measured["nodes"] <= 3200
+    (parity,) = verify_bundle(bundle, photograph_crops(pose_samples, bundle.spec))
+    assert (parity.crops, parity.joints) == (225, 3825)
+    assert parity.passed, parity
