@@ -1,5 +1,6 @@
 """The one crop: from boxes to affines, and from pixels to the network's input (frames: `lehrnet.pose`)."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -12,6 +13,8 @@ Image = NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV reads it."""
 Affines = NDArray[np.float64]
 """(N, 2, 3), acting on pixel indices."""
+Sampler = Callable[[Image, NDArray[np.float64], tuple[int, int]], NDArray[np.float32]]
+"""An image at an affine (2, 3) of every pixel of a size (H, W): (H, W, 3) in grey levels."""
 GREY_LEVEL = 1.0
 """Values run from 0 to 255; a warp that strays further than one level is not used."""
 
@@ -71,7 +74,7 @@ def crop_people(image: Image, boxes: NDArray[np.float64], spec: PoseSpec) -> tup
     """
     affines = person_affines(boxes, spec)
     crops = np.empty((len(boxes), 3, *spec.input_size), np.float32)
-    sample = _warp if opencv_is_exact() else sample_upright
+    sample = sample_by_opencv if opencv_is_exact() else sample_upright
     scale = (1 / (255 * np.array(spec.std))).astype(np.float32)[:, None, None]
     shift = (-np.array(spec.mean) / np.array(spec.std)).astype(np.float32)[:, None, None]
     for crop, affine in zip(crops, affines, strict=True):
@@ -121,7 +124,7 @@ def _neighbours(
     return before.clip(0, size - 1), (before + 1).clip(0, size - 1), first, second
 
 
-def _warp(image: Image, affine: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
+def sample_by_opencv(image: Image, affine: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
     """`sample_bilinear` for an affine without rotation by OpenCV, on the part of the image that it sees."""
     scale, shift = affine[[0, 1], [0, 1]], affine[:, 2]
     limit = np.array([image.shape[1], image.shape[0]])
@@ -139,5 +142,5 @@ def opencv_is_exact() -> bool:
     """Whether this OpenCV's warp interpolates in float (5 does; 4 rounds its weights to 1/32 px)."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     affine = np.array([[0.37, 0, 2.117], [0, 0.41, -1.093]])
-    error = np.abs(_warp(noise, affine, (48, 48)) - sample_bilinear(noise, affine, (48, 48)))
+    error = np.abs(sample_by_opencv(noise, affine, (48, 48)) - sample_bilinear(noise, affine, (48, 48)))
     return float(error.max()) < GREY_LEVEL / 10

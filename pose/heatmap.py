@@ -40,15 +40,16 @@ def decode(
     if method not in DECODE_METHODS:
         raise ValueError(f"decode method is {method!r}, expected one of {', '.join(DECODE_METHODS)}")
     people, joints, height, width = heatmaps.shape
-    maps = heatmaps.reshape(people * joints, height, width)
-    flat = maps.reshape(people * joints, height * width)
-    peak = flat.argmax(1) if len(flat) else np.zeros(0, np.int64)
-    scores = np.take_along_axis(flat, peak[:, None], 1)[:, 0].astype(np.float32)
+    flat = heatmaps.reshape(people * joints, height * width)
+    peak = flat.argmax(1) if len(flat) else np.zeros(0, np.intp)
+    scores = flat[np.arange(len(flat)), peak].astype(np.float32)
     if not np.isfinite(scores).all():
         person, joint = divmod(int((~np.isfinite(scores)).argmax()), joints)
         raise ValueError(f"the heatmap of person {person}, joint {joint} holds NaN or infinity")
     row, column = np.divmod(peak, width)
-    points = np.stack((column, row), 1).astype(np.float32)
+    points = np.empty((len(flat), 2), np.float32)
+    points[:, 0], points[:, 1] = column, row
+    maps = flat.reshape(-1, height, width)
     points += _quarter_offset(maps, row, column) if method == "quarter" else _newton_offset(maps, row, column, method)
     return points.reshape(people, joints, 2), scores.reshape(people, joints)
 
@@ -73,12 +74,15 @@ def fuse_flipped(
 def _quarter_offset(maps: NDArray[np.floating], row: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.float32]:
     """(M, 2): a quarter cell towards the higher neighbour on each axis; none on the border."""
     height, width = maps.shape[1:]
-    each = np.arange(len(maps))
-    right, left = (column + 1).clip(max=width - 1), (column - 1).clip(min=0)
-    below, above = (row + 1).clip(max=height - 1), (row - 1).clip(min=0)
-    slope_x = np.where(right - left == 2, maps[each, row, right] - maps[each, row, left], 0)
-    slope_y = np.where(below - above == 2, maps[each, below, column] - maps[each, above, column], 0)
-    return np.sign(np.stack((slope_x, slope_y), 1)).astype(np.float32) * np.float32(0.25)
+    cells = maps.reshape(-1)
+    peak = (np.arange(len(maps)) * height + row) * width + column
+    steps = np.array([1, width, -1, -width])
+    right, below, left, above = cells.take(peak + steps[:, None], mode="clip")  # on the border: anything, unused
+    offset = np.empty((len(maps), 2), np.float32)
+    offset[:, 0] = np.sign(right - left) * ((column > 0) & (column < width - 1))
+    offset[:, 1] = np.sign(below - above) * ((row > 0) & (row < height - 1))
+    offset *= 0.25
+    return offset
 
 
 def _newton_offset(

@@ -60,6 +60,8 @@ class PoseEstimator:
 
     def run_many(self, items: Sequence[tuple[Image, ArrayLike | None]]) -> list[Poses]:
         """Keypoints for several images with their boxes; people of all images share the batches."""
+        if not items:
+            return []
         checked: list[tuple[Image, NDArray[np.float64]]] = []
         for image, boxes in items:
             check_image(image)

@@ -86,8 +86,8 @@ def randomised(network):
             nn.init.normal_(module.weight, 1, 0.3)
             nn.init.normal_(module.bias, 0, 0.3)
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, 0, 0.3)
-            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.get_buffer("running_mean"), 0, 0.3)
+            nn.init.uniform_(module.get_buffer("running_var"), 0.5, 2)
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.normal_(module.bias, 0, 0.3)
     return network

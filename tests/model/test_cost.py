@@ -32,7 +32,9 @@ def test_parameters_are_those_that_pytorch_counts(name: str) -> None:
     assert network_cost(variant(name), COCO_SIZE).params == sum(p.numel() for p in create_model(name).parameters())
 
 
-@pytest.mark.parametrize(("name", "size"), [("lehrnet_w32", (64, 96)), ("lehrnet_w16", (128, 64)), ("hrnet_w32", (64, 64))])
+@pytest.mark.parametrize(
+    ("name", "size"), [("lehrnet_w32", (64, 96)), ("lehrnet_w16", (128, 64)), ("hrnet_w32", (64, 64))]
+)
 def test_multiply_adds_are_half_of_pytorchs_flops_of_the_published_network(name: str, size: tuple[int, int]) -> None:
     network = as_published(create_model(name)).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

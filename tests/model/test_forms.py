@@ -29,6 +29,7 @@ def test_folding_and_the_forms_of_an_lconv_change_nothing(inputs, outputs, strid
     torch.manual_seed(inputs + stride)
     before = nn.Sequential(randomised(ConvNorm(LConv(inputs, outputs, stride), outputs))).to(dtype).eval()
     folded = fold_norms(before)[0]
+    assert isinstance(folded, LConv)
     x = torch.randn(3, inputs, 16, 12, dtype=dtype)
     for form in (folded, SummedLConv(folded), dense_lconv(folded)):
         assert_equal(form(x), before(x), limit)
@@ -39,7 +40,9 @@ def test_folding_and_the_forms_of_an_lconv_change_nothing(inputs, outputs, strid
 @torch.no_grad()
 def test_a_lean_pair_is_its_two_lconvs(width, dtype, limit, randomised) -> None:
     torch.manual_seed(width)
-    block = fold_norms(nn.Sequential(randomised(Leanblock(width))).eval())[0].to(dtype)
+    block = fold_norms(randomised(Leanblock(width))).eval().to(dtype)
+    assert isinstance(block.first, LConv)
+    assert isinstance(block.second, LConv)
     x = torch.randn(3, width, 16, 12, dtype=dtype)
     assert_equal(LeanPair(block.first, block.second)(x), block.operators(x), limit)
 

@@ -48,9 +48,9 @@ def test_a_crop_of_its_own_size_and_place_is_the_image_unchanged() -> None:
 
 
 @boxes
-@pytest.mark.parametrize("sample", [crop.sample_upright, crop._warp], ids=["numpy", "opencv"])
+@pytest.mark.parametrize("sample", [crop.sample_upright, crop.sample_by_opencv], ids=["numpy", "opencv"])
 def test_the_fast_samplers_equal_the_definition(sample, box: list[float], image: NDArray[np.uint8]) -> None:
-    if sample is crop._warp and not crop.opencv_is_exact():
+    if sample is crop.sample_by_opencv and not crop.opencv_is_exact():
         pytest.skip("this OpenCV rounds its weights, so the product does not use its warp")
     affine = crop.person_affines(np.array([box], float), COCO)[0]
     expected = crop.sample_bilinear(image, affine, COCO.input_size)

@@ -1,0 +1,39 @@
+"""Timing several things in one run, in turn, so that a machine's drift falls on all of them alike."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Race:
+    """Times of several subjects, taken in turn."""
+
+    milliseconds: dict[str, dict[str, float]]
+    """p10, p50 and p90 of each subject."""
+    speed_up: dict[str, dict[str, float]]
+    """The reference's time divided by the subject's, round by round: p10, p50 and p90."""
+
+
+def race(subjects: Mapping[str, Callable[[], object]], reference: str, rounds: int, warm_up: int = 2) -> Race:
+    """Run every subject once a round, for `rounds` rounds after a warm-up."""
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}, expected at least 1")
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for turn in range(-warm_up, rounds):
+        for name, run in subjects.items():
+            start = time.perf_counter()
+            run()
+            if turn >= 0:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    series = {name: np.array(taken) for name, taken in times.items()}
+    speed_up = {name: _summary(series[reference] / taken) for name, taken in series.items()}
+    return Race({name: _summary(taken) for name, taken in series.items()}, speed_up)
+
+
+def _summary(series: NDArray[np.float64]) -> dict[str, float]:
+    p10, p50, p90 = np.percentile(series, (10, 50, 90))
+    return {"p50": round(float(p50), 3), "p10": round(float(p10), 3), "p90": round(float(p90), 3)}

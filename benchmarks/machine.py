@@ -1,0 +1,54 @@
+"""What a figure was measured on: it stands in every result."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("lehrnet", "torch", "onnx", "onnxsim", "onnxruntime", "numpy", "opencv-python-headless")
+VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "asimddp")
+
+
+def machine_facts() -> dict[str, Any]:
+    """Processor, its vector instructions, cores, system, library versions and the commit of the source."""
+    return {
+        "processor": _cpu_line("model name") or platform.processor() or platform.machine(),
+        "vector_flags": [flag for flag in VECTOR_FLAGS if flag in (_cpu_line("flags") + _cpu_line("Features")).split()],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: found for name in LIBRARIES if (found := _version(name))},
+        "commit": _commit(),
+    }
+
+
+def _cpu_line(key: str) -> str:
+    facts = Path("/proc/cpuinfo")
+    if not facts.exists():
+        return ""
+    lines = (line.partition(":") for line in facts.read_text(encoding="utf-8").splitlines())
+    return next((value.strip() for name, _, value in lines if name.strip() == key), "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The source's commit, with "+changes" when files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

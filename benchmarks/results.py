@@ -1,0 +1,16 @@
+"""Results as JSON files: the figures, the command that made them and the machine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .machine import machine_facts
+
+
+def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
+    """Write a result, whole or not at all."""
+    content = {"format": "lehrnet-result-1", "command": command, "machine": machine_facts(), **figures}
+    unfinished = path.with_name(f".{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)

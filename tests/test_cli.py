@@ -1,0 +1,136 @@
+"""Every command with good and with bad input; bad input ends in one clear line, exit code 2 and no files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lehrnet.cli import COMMANDS, main
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must fail, and return its one line of error."""
+    assert main([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("lehrnet: error: ")
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_help_has_an_example_of_every_command(command: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"lehrnet {command} " in capsys.readouterr().out.partition("example:")[2]
+
+
+def test_info_gives_the_paper_figures_for_machines(capsys) -> None:
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["variant"], facts["params"], facts["macs"]) == ("lehrnet_w32", 4_136_337, 1_537_806_336)
+    assert facts["paper"]["params_m"][1] == 4.2
+    assert sum(stage["macs"] for stage in facts["stages"]) == facts["macs"]
+
+
+def test_info_says_where_the_paper_differs(capsys) -> None:
+    assert main(["info", "lehrnet_w32_literal"]) == 0
+    text = capsys.readouterr().out
+    assert "7.592" in text
+    assert "4.40 M" in text
+
+
+def test_info_refuses_an_unknown_network(capsys) -> None:
+    assert "there are lehrnet_w32" in failure(capsys, "info", "resnet50")
+
+
+def test_a_checkpoint_goes_through_export_verify_and_predict(
+    tiny_bundle: Path, data_folder: Path, tmp_path: Path, capsys
+) -> None:
+    bundle, out = tmp_path / "bundle", tmp_path / "out"
+    assert main(["export", str(tiny_bundle / "model.safetensors"), "--out", str(bundle)]) == 0
+    assert "ok" in capsys.readouterr().out
+    assert main(["verify", str(bundle), "--data", str(data_folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["crops"] == 2
+    labels = str(data_folder / "person_keypoints.json")
+    assert main(["predict", str(bundle), str(data_folder / "images"), "--boxes", labels, "--out", str(out)]) == 0
+    assert "3 people in 2 images" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["000000000001.png", "000000000002.png", "keypoints.json"]
+
+
+def test_predict_prints_coco_results(tiny_bundle: Path, data_folder: Path, capsys) -> None:
+    image = data_folder / "images" / "000000000001.jpg"
+    assert main(["predict", str(tiny_bundle), str(image), "--json", "--flip", "--device", "cpu"]) == 0
+    assert len(json.loads(capsys.readouterr().out)[0]["keypoints"]) == 51
+
+
+def test_verify_fails_when_the_graph_is_not_the_weights(tiny_bundle: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("lehrnet.export.verify.HEATMAP_TOLERANCE", 0.0)
+    assert main(["verify", str(tiny_bundle)]) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+class TestBadInput:
+    def test_no_checkpoint_to_export(self, tmp_path: Path, capsys) -> None:
+        assert "no checkpoint at" in failure(capsys, "export", tmp_path / "none.safetensors", "--out", tmp_path / "b")
+        assert "--untrained" in failure(capsys, "export", "--out", tmp_path / "b")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_truncated_checkpoint(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
+        cut = tmp_path / "cut.safetensors"
+        cut.write_bytes((tiny_bundle / "model.safetensors").read_bytes()[:5000])
+        assert "not a whole safetensors file" in failure(capsys, "export", cut, "--out", tmp_path / "bundle")
+        assert not (tmp_path / "bundle").exists()
+
+    def test_joints_that_do_not_match(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
+        weights = tiny_bundle / "model.safetensors"
+        error = failure(capsys, "export", weights, "--joints", 16, "--out", tmp_path / "bundle")
+        assert "has 17 joints, expected 16" in error
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_output_that_cannot_be_written(
+        self, tiny_bundle: Path, data_folder: Path, tmp_path: Path, capsys
+    ) -> None:
+        (tmp_path / "file").write_text("in the way")
+        weights, image = tiny_bundle / "model.safetensors", data_folder / "images" / "000000000001.jpg"
+        failure(capsys, "export", weights, "--out", tmp_path / "file" / "bundle")
+        failure(capsys, "predict", tiny_bundle, image, "--out", tmp_path / "file" / "out")
+        assert (tmp_path / "file").read_text() == "in the way"
+
+    def test_a_bundle_with_one_byte_changed(self, tiny_bundle: Path, data_folder: Path, tmp_path: Path, capsys) -> None:
+        harmed = shutil.copytree(tiny_bundle, tmp_path / "harmed")
+        graph = harmed / "fp32.onnx"
+        content = graph.read_bytes()
+        graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert "SHA-256" in failure(capsys, "verify", harmed)
+        image = data_folder / "images" / "000000000001.jpg"
+        assert "SHA-256" in failure(capsys, "predict", harmed, image, "--out", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_files_that_are_not_there(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
+        assert "no bundle at" in failure(capsys, "verify", tmp_path)
+        assert "no image at" in failure(capsys, "predict", tiny_bundle, tmp_path / "a.jpg")
+        assert "is no COCO data folder" in failure(capsys, "verify", tiny_bundle, "--data", tmp_path)
+
+    @pytest.mark.parametrize(
+        ("boxes", "message"),
+        [
+            ([[0, 0, float("nan"), 9]], "box 0 is"),
+            ([[0, 0, -5, 9]], "x1 < x2"),
+            ([[3, 3, 3, 9]], "x1 < x2"),
+            ([[1, 2, 3]], "shape (1, 3)"),
+        ],
+    )
+    def test_bad_boxes(self, boxes, message: str, tiny_bundle: Path, data_folder: Path, tmp_path: Path, capsys) -> None:
+        (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+        image = data_folder / "images" / "000000000001.jpg"
+        out = tmp_path / "out"
+        error = failure(capsys, "predict", tiny_bundle, image, "--boxes", tmp_path / "boxes.json", "--out", out)
+        assert message in error
+        assert not out.exists()
+
+    def test_an_image_that_does_not_decode(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
+        (tmp_path / "a.jpg").write_text("no picture")
+        error = failure(capsys, "predict", tiny_bundle, tmp_path / "a.jpg", "--out", tmp_path / "out")
+        assert "does not decode as an image" in error
+        assert not (tmp_path / "out").exists()
