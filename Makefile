@@ -1,0 +1,34 @@
+# Each target makes .venv by itself when it is absent. PYTHON chooses the interpreter, IMAGE the demo's input.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test slow lint check clean
+
+demo: $(READY)  ## export, verify and predict: network to skeleton
+	$(BIN)/lehrnet demo $(IMAGE) --out demo
+
+test: $(READY)  ## the unmarked tests, within two minutes
+	$(BIN)/pytest -m "not slow"
+
+slow: $(READY)  ## wheels, whole photographs, and what else takes its time
+	$(BIN)/pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+check: lint test slow  ## what CI runs
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable ".[cpu,demo,dev,export]"
+	mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/lehrnet
+	touch $@

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lehrnet.benchmarks import host, interleave, results
+from lehrnet.benchmarks.paper import WHY_THEY_DIFFER, paper_cost, paper_table
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+
+
+def test_the_paper_prints_4_2_million_and_1_5_billion() -> None:
+    printed = paper_cost("lehrnet_w32")
+    assert printed is not None
+    assert (printed.params_m, printed.coco_macs_g, printed.mpii_macs_g) == (4.2, 1.5, 1.6)
+    assert paper_cost("lehrnet_w16") is None
+
+
+def test_every_variant_of_the_paper_has_a_reason_for_its_difference() -> None:
+    assert all(paper_cost(name) for name in WHY_THEY_DIFFER)
+
+
+def test_the_four_tables_are_package_data() -> None:
+    names = ("table1_coco_val2017", "table2_coco_testdev2017", "table3_mpii_val", "table4_ablation")
+    assert [len(paper_table(name)) for name in names] == [29, 12, 18, 3]
+
+
+def test_a_race_pairs_its_rounds() -> None:
+    turns = []
+    result = interleave.race({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, "a", rounds=3, warm_up=1)
+    assert turns == ["a", "b"] * 4
+    assert result.speed_up["a"] == {"p50": 1, "p10": 1, "p90": 1}
+    with pytest.raises(ValueError, match="rounds is 0"):
+        interleave.race({}, "a", rounds=0)
+
+
+def test_the_loop_and_the_batched_decode_agree_and_are_both_timed() -> None:
+    figures = host.measure(rounds=1)
+    assert figures["decode"]["milliseconds"].keys() == {"quarter", "quarter by a loop over people and joints"}
+    assert figures["crop"]["speed_up"]["sampling, the definition"]["p50"] == 1
+
+
+def test_a_result_names_its_command_and_machine(tmp_path: Path) -> None:
+    results.write_result(tmp_path / "new" / "a.json", "python -m a", {"figure": 1})
+    content = json.loads((tmp_path / "new" / "a.json").read_text())
+    assert (content["command"], content["figure"]) == ("python -m a", 1)
+    assert content["machine"]["versions"]["numpy"]
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_kept_result_says_where_it_comes_from(path: Path) -> None:
+    content = json.loads(path.read_text())
+    assert content["format"] == "lehrnet-result-1"
+    assert content["command"].startswith(("python -m lehrnet", "lehrnet "))
+    assert content["machine"]["commit"]

@@ -1,0 +1,84 @@
+"""The package as a whole: what importing it loads, which floor knows which, and that its wheel works."""
+
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level packages in a fresh interpreter after one import."""
+    code = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    return set(result.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not loaded_by("import lehrnet") & {"numpy", "cv2", "torch", "onnxruntime"}
+
+
+@pytest.mark.parametrize("module", ["lehrnet.runtime", "lehrnet.runtime.predict", "lehrnet.cli", "lehrnet.pose.coco"])
+def test_the_runtime_loads_no_torch(module: str) -> None:
+    assert not loaded_by(f"import {module}") & {"torch", "onnx", "onnxruntime"}
+
+
+def test_predicting_loads_no_torch(tiny_bundle: Path) -> None:
+    statement = f"from lehrnet.runtime import PoseEstimator; PoseEstimator.open({str(tiny_bundle)!r}, device='cpu')"
+    loaded = loaded_by(statement)
+    assert "onnxruntime" in loaded
+    assert "torch" not in loaded
+
+
+def test_the_floors_hold() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports"))]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_module_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "lehrnet", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout.startswith("lehrnet 0.")
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_an_empty_environment(tiny_bundle: Path, data_folder: Path, tmp_path: Path) -> None:
+    """Only the core and one backend: no torch, as on a Jetson."""
+
+    def run(*command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source_copy(tmp_path)))
+    (wheel,) = tmp_path.glob("lehrnet-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"lehrnet/cli.py", "lehrnet/model/forms/deploy.py", "lehrnet/benchmarks/paper/table4_ablation.csv"} <= set(
+        names
+    )
+    assert not [
+        name for name in names if name.split("/")[0] not in ("lehrnet", f"lehrnet-{wheel.name.split('-')[1]}.dist-info")
+    ]
+    assert not [name for name in names if "test" in name]
+
+    venv.create(tmp_path / "empty", with_pip=True)
+    python = str(tmp_path / "empty" / "bin" / "python")
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), f"{wheel}[cpu]")
+    command = str(tmp_path / "empty" / "bin" / "lehrnet")
+    image = str(data_folder / "images" / "000000000001.jpg")
+    assert "1 people in 1 images" in run(command, "predict", str(tiny_bundle), image, "--out", str(tmp_path / "out"))
+    refused = subprocess.run([command, "info"], capture_output=True, text=True, check=False)
+    assert (refused.returncode, "needs PyTorch" in refused.stderr) == (2, True)
+
+
+def source_copy(folder: Path) -> Path:
+    """The tracked files alone: building a wheel writes beside its sources."""
+    archive = folder / "source.tar"
+    subprocess.run(["git", "-C", str(ROOT), "archive", "--output", str(archive), "HEAD"], check=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder / "source", filter="data")
+    return folder / "source"
