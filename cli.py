@@ -116,10 +116,12 @@ def _export(options: argparse.Namespace) -> int:
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="a bundle's folder")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="COCO data folder; without it, noise")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from .benchmarks.results import write_result
     from .export.report import parity_table
     from .export.verify import photograph_crops, random_crops, verify_bundle
     from .runtime.bundle import open_bundle
@@ -127,6 +129,10 @@ def _verify(options: argparse.Namespace) -> int:
     bundle = open_bundle(options.bundle)
     crops = photograph_crops(options.data, bundle.spec) if options.data else random_crops(bundle.spec)
     ladder = [parity.facts() for parity in verify_bundle(bundle, crops)]
+    if options.result:
+        write_result(
+            options.result, "lehrnet verify BUNDLE --data FOLDER", {"variant": bundle.variant, "ladder": ladder}
+        )
     print(json.dumps(ladder) if options.json else parity_table(ladder))
     return 0 if all(rung["passed"] for rung in ladder) else CHECK_FAILED
 
