@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import INPUT_NAME, OUTPUT_NAME
-from .session import check_crops, device_index
+from .inputs import check_crops, device_index
 
 try:
     import onnxruntime

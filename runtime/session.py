@@ -41,23 +41,3 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
     session = Backend(path, device, threads)
     log.info("%s runs on %s by %s", path.name, session.device, session.backend)
     return session
-
-
-def device_index(device: str) -> int | None:
-    """The GPU of "cuda" or "cuda:N"; None for "cpu"; ValueError for anything else."""
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        return None
-    if kind == "cuda" and (index or "0").isdecimal():
-        return int(index or 0)
-    raise ValueError(f"device is {device!r}, expected cpu, cuda, cuda:N or auto")
-
-
-def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None = None) -> None:
-    """Raise ValueError unless crops are (N, 3, H, W) of float32, of `input_size` where it is known."""
-    wanted = input_size or crops.shape[2:]
-    if crops.ndim != 4 or crops.shape[1] != 3 or crops.shape[2:] != wanted or crops.dtype != np.float32:
-        height, width = input_size or ("H", "W")
-        raise ValueError(
-            f"crops have shape {crops.shape} and type {crops.dtype}, expected (N, 3, {height}, {width}) of float32"
-        )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .session import check_crops, device_index
+from .inputs import check_crops, device_index
 
 try:
     import torch

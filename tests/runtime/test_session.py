@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lehrnet.runtime.session import device_index, open_session
+from lehrnet.runtime.inputs import device_index
+from lehrnet.runtime.session import open_session
 
 
 def test_the_cpu_is_taken_when_asked_for(tiny_bundle: Path) -> None:
