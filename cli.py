@@ -24,9 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 when a check failed, or 2 for bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     chosen = next((argument for argument in arguments if not argument.startswith("-")), "")
-    options = _parser(chosen).parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     try:
+        options = _parser(chosen).parse_args(arguments)
+        logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
         return options.run(options)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f"lehrnet: error: {error}", file=sys.stderr)

@@ -10,8 +10,9 @@ from .export.report import parity_table
 from .export.verify import verify_bundle
 from .pose.boxes import read_boxes
 from .pose.crop import crop_people
+from .pose.pictures import read_image
 from .runtime.estimator import PoseEstimator
-from .runtime.predict import RESULTS, list_images, predict_to_folder, read_image
+from .runtime.predict import RESULTS, list_images, predict_to_folder
 
 PHOTOGRAPH = "astronaut.png"
 PERSON_IN_PHOTOGRAPH = [30, 5, 470, 512]  # Eileen Collins, to the hips; px, measured by eye

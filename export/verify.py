@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pose.coco import read_people
+from ..pose.coco import read_coco
 from ..pose.crop import crop_people
 from ..pose.heatmap import DecodeMethod, cells_to_crop, decode
+from ..pose.pictures import read_image
 from ..pose.spec import PoseSpec
 from ..runtime.bundle import WEIGHTS, Bundle
-from ..runtime.predict import read_image
 from ..runtime.session import Session, open_session
 
 Crops = NDArray[np.float32]
@@ -119,8 +119,9 @@ def random_crops(spec: PoseSpec, seed: int = 0) -> Iterator[Crops]:
 def photograph_crops(folder: Path, spec: PoseSpec) -> Iterator[Crops]:
     """Every person with keypoints of a COCO folder, in batches of 1, 2, 7, 1, 2, 7, ..."""
     waiting, taken = np.empty((0, 3, *spec.input_size), np.float32), 0
-    for people in read_people(folder):
-        crops, _ = crop_people(read_image(people.image), people.boxes, spec)
+    people = read_coco(folder, spec.joints).with_keypoints()
+    for path, rows in people.by_image():
+        crops, _ = crop_people(read_image(path), people.boxes[rows], spec)
         waiting = np.concatenate((waiting, crops))
         while len(waiting) >= BATCHES[taken % len(BATCHES)]:
             size = BATCHES[taken % len(BATCHES)]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..pose.boxes import PERSON_CATEGORY, PersonBoxes, read_boxes
 from ..pose.crop import Image
+from ..pose.pictures import read_image
 from .draw import draw_poses
 from .estimator import PoseEstimator, Poses, whole_image
 
@@ -42,15 +43,6 @@ def list_images(source: Path) -> list[Path]:
     if not source.exists():
         raise FileNotFoundError(f"no image at {source}")
     return [source]
-
-
-def read_image(path: Path) -> Image:
-    """Decode an image file to BGR (H, W, 3); ValueError if it is not one."""
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None:
-        raise ValueError(f"{path} does not decode as an image")
-    return image.astype(np.uint8, copy=False)
 
 
 def predict_files(estimator: PoseEstimator, paths: Sequence[Path], boxes: Path | None = None) -> Iterator[Prediction]:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lehrnet.pose.skeleton import COCO17
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -71,7 +73,7 @@ def data_folder(tmp_path) -> Path:
                 "num_keypoints": labelled,
             }
         )
-    categories = [{"id": 1, "name": "person", "keypoints": [], "skeleton": []}]
+    categories = [{"id": 1, "name": "person", "keypoints": list(COCO17.joints), "skeleton": []}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "person_keypoints.json").write_text(json.dumps(content))
     return tmp_path

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lehrnet.pose.boxes import PersonBoxes
+from lehrnet.pose.pictures import read_image
 from lehrnet.pose.skeleton import COCO17
 from lehrnet.runtime import PoseEstimator, Poses, draw_poses
-from lehrnet.runtime.predict import Prediction, coco_results, list_images, predict_to_folder, read_image
+from lehrnet.runtime.predict import Prediction, coco_results, list_images, predict_to_folder
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""Labelled people: what the readers of COCO and MPII give, as arrays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class PoseData:
+    """N people on M images, checked when they were read."""
+
+    skeleton: Skeleton
+    images: tuple[Path, ...]
+    image_ids: NDArray[np.int64]
+    """(M,)"""
+    image_of: NDArray[np.int64]
+    """(N,) which of `images` a person is on."""
+    person_ids: NDArray[np.int64]
+    """(N,)"""
+    boxes: NDArray[np.float64]
+    """(N, 4) xyxy, image px."""
+    keypoints: NDArray[np.float64]
+    """(N, K, 3) x, y in image px, and visibility: 0 not labelled, 1 hidden, 2 seen."""
+    areas: NDArray[np.float64]
+    """(N,) of the person's segment, px^2: what OKS scales with."""
+    labels: Path
+    """The file they were read from."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def by_image(self) -> Iterator[tuple[Path, NDArray[np.int64]]]:
+        """Each image that has people, with their rows."""
+        order = np.argsort(self.image_of, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(self.image_of[order])) + 1):
+            if len(rows):
+                yield self.images[self.image_of[rows[0]]], rows
+
+    def select(self, people: NDArray[np.bool_]) -> "PoseData":
+        """Those of the people for whom the mask (N,) is true; the images stay."""
+        chosen = {
+            name: getattr(self, name)[people] for name in ("image_of", "person_ids", "boxes", "keypoints", "areas")
+        }
+        return replace(self, **chosen)
+
+    def with_keypoints(self) -> "PoseData":
+        """Those of the people who have at least one labelled joint."""
+        return self.select((self.keypoints[:, :, 2] > 0).any(1))
