@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,6 +138,36 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if all(rung["passed"] for rung in ladder) else CHECK_FAILED
 
 
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="a bundle, a checkpoint (.safetensors) or an ONNX file")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="COCO or MPII data folder")
+    parser.add_argument(
+        "--boxes", default="gt", metavar="gt|FILE", help="labels' boxes or COCO detections (%(default)s)"
+    )
+    parser.add_argument("--precision", default="fp32", help="which of a bundle's graphs (%(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, more accurate")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep the keypoints as COCO results")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from .pose.evaluate import evaluate, figures_table
+    from .runtime.models import open_model
+    from .runtime.predict import write_results
+
+    session, spec = open_model(options.model, options.precision, options.device, options.threads)
+    detections = None if options.boxes == "gt" else Path(options.boxes)
+    found = evaluate(session.run, options.data, spec, detections=detections, flip=options.flip)
+    if options.results:
+        write_results(options.results, found.results)
+    figures = {name: None if math.isnan(figure) else figure for name, figure in found.figures.items()}
+    conditions = {"metric": found.metric, "people": found.people, "boxes": options.boxes, "flip": options.flip}
+    print(json.dumps({**conditions, "figures": figures}) if options.json else figures_table(found))
+    return 0
+
+
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="a bundle's folder")
     parser.add_argument("source", type=Path, metavar="IMAGE|FOLDER", help="what to look at")
@@ -217,6 +248,13 @@ COMMANDS = (
         "lehrnet verify bundle --data coco/",
         _add_verify,
         _verify,
+    ),
+    Command(
+        "evaluate",
+        "OKS AP on COCO, PCKh on MPII.",
+        "lehrnet evaluate bundle --data coco/ --flip",
+        _add_evaluate,
+        _evaluate,
     ),
     Command(
         "predict",

@@ -41,13 +41,11 @@ class PoseData:
             if len(rows):
                 yield self.images[self.image_of[rows[0]]], rows
 
-    def select(self, people: NDArray[np.bool_]) -> "PoseData":
-        """Those of the people for whom the mask (N,) is true; the images stay."""
-        chosen = {
-            name: getattr(self, name)[people] for name in ("image_of", "person_ids", "boxes", "keypoints", "areas")
-        }
-        return replace(self, **chosen)
+    def take(self, people: NDArray[np.bool_] | NDArray[np.integer]) -> "PoseData":
+        """Some of the people, by a mask (N,) or by their rows; the images stay."""
+        names = ("image_of", "person_ids", "boxes", "keypoints", "areas")
+        return replace(self, **{name: getattr(self, name)[people] for name in names})
 
     def with_keypoints(self) -> "PoseData":
         """Those of the people who have at least one labelled joint."""
-        return self.select((self.keypoints[:, :, 2] > 0).any(1))
+        return self.take(np.asarray((self.keypoints[:, :, 2] > 0).any(1)))

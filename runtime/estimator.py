@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..pose.crop import Affines, Image, check_boxes, check_image, crop_people, transform_points
-from ..pose.heatmap import cells_to_crop, decode, fuse_flipped
+from ..pose.crop import Affines, Image, check_boxes, check_image, crop_people
+from ..pose.points import find_points
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle
 from .session import Session, open_session
@@ -88,13 +88,7 @@ class PoseEstimator:
         """(n, K, 3): x and y in image px, and the score."""
         crops = np.concatenate([crops for crops, _ in people])
         affines = np.concatenate([affines for _, affines in people])
-        heatmaps = self.session.run(crops)
-        if self.flip:
-            mirrored = self.session.run(np.ascontiguousarray(crops[..., ::-1]))
-            heatmaps = fuse_flipped(heatmaps, mirrored, self.spec.joints.mirror)
-        cells, score = decode(heatmaps, self.spec.decode)
-        points = transform_points(cells_to_crop(cells), affines)
-        return np.concatenate((points, score[..., None]), axis=2).astype(np.float32)
+        return find_points(self.session.run, crops, affines, self.spec, flip=self.flip)
 
 
 def whole_image(image: Image) -> tuple[float, float, float, float]:

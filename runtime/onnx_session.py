@@ -1,10 +1,12 @@
 """ONNX Runtime, on the CPU or on CUDA."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pose.spec import spec_for
 from .bundle import INPUT_NAME, OUTPUT_NAME
 from .inputs import check_crops, device_index
 
@@ -42,11 +44,11 @@ class OnnxSession:
         if inputs != [INPUT_NAME] or outputs != [OUTPUT_NAME]:
             raise ValueError(f"{path} maps {inputs} to {outputs}, expected {[INPUT_NAME]} to {[OUTPUT_NAME]}")
         height, width = self._session.get_inputs()[0].shape[2:]
-        self._input_size = (height, width)
+        self.spec = replace(spec_for(self._session.get_outputs()[0].shape[1]), input_size=(height, width))
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
-        check_crops(crops, self._input_size)
+        check_crops(crops, self.spec.input_size)
         return np.asarray(self._session.run([OUTPUT_NAME], {INPUT_NAME: crops})[0])
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pose.spec import PoseSpec
+
 log = logging.getLogger(__name__)
 
 
@@ -17,6 +19,8 @@ class Session(Protocol):
     """ "onnxruntime", "torch", ..."""
     device: str
     """Where it runs: "cpu", "cuda:0", ..."""
+    spec: PoseSpec
+    """What its heatmaps mean, by its own file; a bundle's manifest knows better than a bare ONNX file."""
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""

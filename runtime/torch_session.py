@@ -29,7 +29,8 @@ class TorchSession:
         if threads is not None:
             torch.set_num_threads(threads)  # PyTorch has one setting for the process
         self.device = "cpu" if gpu is None else f"cuda:{gpu}"
-        self.network = load_checkpoint(path).network.to(self.device)
+        checkpoint = load_checkpoint(path)
+        self.network, self.spec = checkpoint.network.to(self.device), checkpoint.spec
 
     @torch.inference_mode()
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:

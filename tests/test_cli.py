@@ -58,6 +58,19 @@ def test_a_checkpoint_goes_through_export_verify_and_predict(
     assert sorted(path.name for path in out.iterdir()) == ["000000000001.png", "000000000002.png", "keypoints.json"]
 
 
+@pytest.mark.parametrize("model", ["", "model.safetensors", "fp32.onnx"])
+def test_a_bundle_a_checkpoint_and_an_onnx_file_score_alike(
+    model: str, tiny_bundle, data_folder, tmp_path, capsys
+) -> None:
+    results = tmp_path / "results.json"
+    arguments = ["--data", str(data_folder), "--device", "cpu", "--results", str(results), "--json"]
+    assert main(["evaluate", str(tiny_bundle / model), *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["metric"], found["people"], found["boxes"]) == ("OKS AP", 3, "gt")
+    assert found["figures"]["AP(L)"] is None  # nobody is large
+    assert len(json.loads(results.read_text())) == 3
+
+
 def test_predict_prints_coco_results(tiny_bundle: Path, data_folder: Path, capsys) -> None:
     image = data_folder / "images" / "000000000001.jpg"
     assert main(["predict", str(tiny_bundle), str(image), "--json", "--flip", "--device", "cpu"]) == 0

@@ -15,7 +15,7 @@ BOXES = np.array([[10.0, 10, 60, 90], [40, 5, 150, 110], [-20, -20, 30, 300]])
 class RedDot:
     """A perfect session for pictures whose only red pixels are one dot: every joint is the dot."""
 
-    backend, device = "fake", "cpu"
+    backend, device, spec = "fake", "cpu", PoseSpec()
 
     def __init__(self) -> None:
         self.batches: list[int] = []

@@ -1,0 +1,132 @@
+"""Accuracy of anything that maps crops to heatmaps: the trainer, the parity ladder and the command line share it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .boxes import PERSON_CATEGORY, read_boxes
+from .coco import read_coco
+from .crop import Affines, crop_people
+from .data import PoseData
+from .metrics import coco_figures, distinct, mpii_figures
+from .mpii import find_mpii_labels, read_head_sizes, read_mpii
+from .pictures import read_image
+from .points import Heatmapper, find_points
+from .spec import PoseSpec
+
+SURE_JOINT = 0.2  # HRNet: joints below it do not count in a person's score
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one network on one data folder."""
+
+    metric: str
+    """ "OKS AP" or "PCKh"."""
+    people: int
+    """Boxes that were run."""
+    figures: dict[str, float]
+    results: list[dict[str, Any]]
+    """COCO keypoint results, after OKS suppression."""
+
+
+def evaluate(
+    heatmaps_of: Heatmapper,
+    folder: Path,
+    spec: PoseSpec,
+    *,
+    detections: Path | None = None,
+    flip: bool = False,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, _: batches,
+) -> Evaluation:
+    """OKS AP on a COCO folder, PCKh on an MPII folder.
+
+    Boxes are the labels', or of `detections` (COCO detections). `progress(batches, count)` may wrap the loop.
+    """
+    mpii = find_mpii_labels(folder) is not None
+    if mpii and detections is not None:
+        raise ValueError(f"{folder} is an MPII folder: PCKh is defined on its own people, not on detections")
+    people = read_mpii(folder) if mpii else read_coco(folder, spec.joints)
+    if people.skeleton != spec.joints:
+        raise ValueError(f"{folder} has {people.skeleton.name}'s joints, but the network {spec.skeleton}'s")
+    scores = np.ones(len(people))
+    if detections is not None:
+        people, scores = _detected(people, detections)
+    if not len(people):
+        raise ValueError(f"{detections or people.labels} has no people")
+    order = np.argsort(people.image_of, kind="stable")
+    people, scores = people.take(order), scores[order]
+    batches = progress(_batches(people, spec), -(-len(people) // BATCH))
+    points = np.concatenate([find_points(heatmaps_of, crops, affines, spec, flip=flip) for crops, affines in batches])
+    if mpii:
+        figures = mpii_figures(points[..., :2], people.keypoints, read_head_sizes(folder, people))
+        return Evaluation("PCKh", len(people), figures, _results(people, points, scores))
+    results = _results(people, points, scores)
+    return Evaluation("OKS AP", len(people), coco_figures(people.labels, results, people.skeleton), results)
+
+
+def _batches(people: PoseData, spec: PoseSpec) -> Iterator[tuple[NDArray[np.float32], Affines]]:
+    """Crops and affines of all people, BATCH at a time."""
+    crops, affines = np.empty((0, 3, *spec.input_size), np.float32), np.empty((0, 2, 3))
+    for path, rows in people.by_image():
+        more_crops, more_affines = crop_people(read_image(path), people.boxes[rows], spec)
+        crops, affines = np.concatenate((crops, more_crops)), np.concatenate((affines, more_affines))
+        while len(crops) >= BATCH:
+            yield crops[:BATCH], affines[:BATCH]
+            crops, affines = crops[BATCH:], affines[BATCH:]
+    if len(crops):
+        yield crops, affines
+
+
+def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """COCO results: a person's score is the box's times the mean of its sure joints' (HRNet); duplicates are out."""
+    sure = points[..., 2] > SURE_JOINT
+    joint_scores = (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
+    results = []
+    for _, rows in people.by_image():
+        scores = box_scores[rows] * joint_scores[rows]
+        sides = people.boxes[rows, 2:] - people.boxes[rows, :2]
+        for kept in distinct(points[rows], scores, sides.prod(1), people.skeleton):
+            results.append(
+                {
+                    "image_id": int(people.image_ids[people.image_of[rows[kept]]]),
+                    "category_id": PERSON_CATEGORY,
+                    "keypoints": points[rows[kept]].astype(np.float64).ravel().tolist(),
+                    "score": float(scores[kept]),
+                }
+            )
+    return results
+
+
+def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.float64]]:
+    """Detections in place of labelled people, and their scores (N,)."""
+    place = {path.name: index for index, path in enumerate(people.images)}
+    found = read_boxes(detections, list(place))
+    image_of = np.concatenate([[0][:0], *([place[name]] * len(each.boxes) for name, each in found.items())])
+    count = len(image_of)
+    boxes = np.concatenate([np.empty((0, 4)), *(each.boxes for each in found.values())])
+    scores = np.concatenate([np.empty(0), *(each.scores for each in found.values())])
+    nobody = np.zeros((count, len(people.skeleton), 3))
+    detected = replace(
+        people,
+        image_of=image_of.astype(np.int64),
+        person_ids=np.arange(count),
+        boxes=boxes,
+        keypoints=nobody,
+        areas=np.zeros(count),
+    )
+    return detected, scores
+
+
+def figures_table(evaluation: Evaluation) -> str:
+    """The figures as the field prints them: in percent, one line."""
+    names = list(evaluation.figures)
+    width = max(map(len, names)) + 1
+    header = "".join(f"{name:>{width}}" for name in names)
+    values = "".join(f"{100 * evaluation.figures[name]:{width}.1f}".replace("nan", "  -") for name in names)
+    return f"{evaluation.metric} of {evaluation.people} people, %\n{header}\n{values}"

@@ -1,0 +1,99 @@
+"""OKS, COCO's AP and MPII's PCKh."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .skeleton import Skeleton
+
+COCO_FIGURES = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
+"""In the order of COCOeval's keypoint statistics."""
+DUPLICATE_OKS = 0.9  # HRNet: of two results for one image that are this alike, the weaker goes
+
+
+def oks(
+    points: NDArray[np.floating], truth: NDArray[np.floating], areas: NDArray[np.floating], skeleton: Skeleton
+) -> NDArray[np.float64]:
+    """Object keypoint similarity (N,) of points (N, K, 2) with labels (N, K, 3), over the labelled joints.
+
+    exp(-d^2 / (2 area (2 sigma)^2)), averaged (cocodataset.org, keypoint evaluation); `areas` (N,) in px^2. NaN
+    where no joint is labelled.
+    """
+    squares = ((points - truth[..., :2]) ** 2).sum(2)
+    variances = (2 * np.array(skeleton.sigmas)) ** 2
+    similar = np.exp(-squares / (2 * variances * (areas[:, None] + np.spacing(1))))
+    labelled = truth[..., 2] > 0
+    counts = labelled.sum(1)
+    return np.where(counts > 0, (similar * labelled).sum(1) / np.maximum(counts, 1), np.nan)
+
+
+def distinct(
+    keypoints: NDArray[np.floating], scores: NDArray[np.floating], areas: NDArray[np.floating], skeleton: Skeleton
+) -> NDArray[np.intp]:
+    """OKS non-maximum suppression on one image: the rows (n,) to keep, best first."""
+    left = np.argsort(-scores, kind="stable")
+    kept = []
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        everything = np.concatenate((keypoints[left, :, :2], np.ones((len(left), len(skeleton), 1))), axis=2)
+        mean_areas = (areas[best] + areas[left]) / 2
+        left = left[oks(keypoints[best : best + 1, :, :2], everything, mean_areas, skeleton) <= DUPLICATE_OKS]
+    return np.array(kept, dtype=np.intp)
+
+
+def coco_figures(labels: Path, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
+    """AP and its kin of COCO results against a label file, by pycocotools; NaN where nobody is of that size."""
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise ImportError("AP needs pycocotools: pip install 'lehrnet[train]'") from error
+    if not results:
+        return dict.fromkeys(COCO_FIGURES, 0.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(labels))
+        copies: Any = [dict(result) for result in results]  # loadRes writes into them
+        evaluation = COCOeval(truth, truth.loadRes(copies), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    figures = (float(figure) if figure >= 0 else float("nan") for figure in evaluation.stats)
+    return dict(zip(COCO_FIGURES, figures, strict=True))
+
+
+def pckh(
+    points: NDArray[np.floating], truth: NDArray[np.floating], head_sizes: NDArray[np.floating], threshold: float = 0.5
+) -> NDArray[np.float64]:
+    """(K,) share of labelled joints within `threshold` head sizes of points (N, K, 2); NaN for a joint without labels.
+
+    MPII's mean over joints leaves out pelvis and thorax, which it does not score: see `mpii_figures`.
+    """
+    distances = np.linalg.norm(points - truth[..., :2], axis=2) / head_sizes[:, None]
+    labelled = truth[..., 2] > 0
+    counts = labelled.sum(0)
+    hits = ((distances <= threshold) & labelled).sum(0)
+    return np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
+
+
+def mpii_figures(
+    points: NDArray[np.floating], truth: NDArray[np.floating], head_sizes: NDArray[np.floating]
+) -> dict[str, float]:
+    """MPII's table, shares of 1: PCKh@0.5 by pairs of joints, then the means of @0.5 and @0.1 over all labels."""
+    pairs = {"head": (8, 9), "shoulder": (12, 13), "elbow": (11, 14), "wrist": (10, 15), "hip": (2, 3)}
+    pairs |= {"knee": (1, 4), "ankle": (0, 5)}
+    scored = [joint for joint in range(truth.shape[1]) if joint not in (6, 7)]  # pelvis, thorax
+    counts = (truth[..., 2] > 0).sum(0)
+
+    def mean(by_joint: NDArray[np.float64]) -> float:
+        return float((np.nan_to_num(by_joint) * counts)[scored].sum() / max(counts[scored].sum(), 1))
+
+    half, tenth = pckh(points, truth, head_sizes, 0.5), pckh(points, truth, head_sizes, 0.1)
+    table = {name: float(half[list(joints)].mean()) for name, joints in pairs.items()}
+    return {**table, "mean": mean(half), "mean@0.1": mean(tenth)}

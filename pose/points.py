@@ -1,0 +1,29 @@
+"""From crops to keypoints by way of anything that gives heatmaps."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .crop import Affines, transform_points
+from .heatmap import cells_to_crop, decode, fuse_flipped
+from .spec import PoseSpec
+
+Heatmapper = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Crops (N, 3, H, W) to heatmaps (N, K, H/4, W/4)."""
+
+
+def find_points(
+    heatmaps_of: Heatmapper, crops: NDArray[np.float32], affines: Affines, spec: PoseSpec, *, flip: bool = False
+) -> NDArray[np.float32]:
+    """Keypoints (N, K, 3), x and y in image px and the score, of crops (N, 3, H, W) with affines (N, 2, 3).
+
+    `flip` also runs the mirrored crops and averages the heatmaps.
+    """
+    heatmaps = heatmaps_of(crops)
+    if flip:
+        mirrored = heatmaps_of(np.ascontiguousarray(crops[..., ::-1]))
+        heatmaps = fuse_flipped(heatmaps, mirrored, spec.joints.mirror)
+    cells, scores = decode(heatmaps, spec.decode)
+    points = transform_points(cells_to_crop(cells), affines)
+    return np.concatenate((points, scores[..., None]), axis=2).astype(np.float32)

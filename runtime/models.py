@@ -1,0 +1,21 @@
+"""Any model that a user may name: a bundle, a checkpoint, or a bare ONNX file."""
+
+from pathlib import Path
+
+from ..pose.spec import PoseSpec
+from .bundle import open_bundle
+from .session import Session, open_session
+
+
+def open_model(
+    path: Path, precision: str = "fp32", device: str = "auto", threads: int | None = None
+) -> tuple[Session, PoseSpec]:
+    """A session, and what its heatmaps mean.
+
+    A bundle and a checkpoint say it themselves; a bare ONNX file is taken to follow the usual spec of its joints.
+    """
+    if path.is_dir():
+        bundle = open_bundle(path)
+        return open_session(bundle.path(precision), device, threads), bundle.spec
+    session = open_session(path, device, threads)
+    return session, session.spec
