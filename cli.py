@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import __version__
@@ -138,6 +138,56 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if all(rung["passed"] for rung in ladder) else CHECK_FAILED
 
 
+def _add_pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="FOLDER[,FOLDER]", help="COCO or MPII data folders")
+    parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="the folder to write")
+    parser.add_argument("--recipe", default="coco", help="whose input size and skeleton to pack for (%(default)s)")
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from .training.run import pack_folders, recipe_named
+
+    count = pack_folders(_folders(options.data), options.out, recipe_named(options.recipe).spec)
+    print(f"{options.out}: {count} people")
+    return 0
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="FOLDER[,FOLDER]|PACK", help="data folders, or a pack")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log and state")
+    parser.add_argument("--recipe", default="coco", help="coco and mpii are the paper's, short is ours (%(default)s)")
+    parser.add_argument("--network", metavar="VARIANT", help="see `lehrnet info`; the default network if absent")
+    parser.add_argument("--size", type=_size, metavar="HxW", help="train on smaller crops than the recipe's")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--batch", type=int, help="instead of the recipe's")
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin from these weights")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="end the schedule by then")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .training.run import Request, recipe_named, train
+    from .training.trainer import Run
+
+    recipe = recipe_named(options.recipe)
+    changes = {name: value for name in ("epochs", "batch") if (value := getattr(options, name)) is not None}
+    if options.size:
+        changes["spec"] = replace(recipe.spec, input_size=options.size)
+    request = Request(
+        data=tuple(_folders(options.data)),
+        recipe=replace(recipe, **changes),
+        start=options.start,
+        resume=options.resume,
+        **({"network": options.network} if options.network else {}),
+    )
+    budget = 60 * options.time_budget if options.time_budget else None
+    best = train(request, Run(options.out, options.seed, options.device, budget))
+    print(f"{options.out}: held-out accuracy {best:.4f}")
+    return 0
+
+
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="a bundle, a checkpoint (.safetensors) or an ONNX file")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="COCO or MPII data folder")
@@ -215,6 +265,10 @@ def _demo(options: argparse.Namespace) -> int:
     return 0 if demo(options.out, options.source, options.boxes) else CHECK_FAILED
 
 
+def _folders(text: str) -> list[Path]:
+    return [Path(name) for name in text.split(",")]
+
+
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()):
@@ -248,6 +302,14 @@ COMMANDS = (
         "lehrnet verify bundle --data coco/",
         _add_verify,
         _verify,
+    ),
+    Command("pack", "Crop everyone once, for training.", "lehrnet pack coco/,lspe/ --out packed", _add_pack, _pack),
+    Command(
+        "train",
+        "Train a network.",
+        "lehrnet train --data coco/ --recipe short --time-budget 30 --out run",
+        _add_train,
+        _train,
     ),
     Command(
         "evaluate",

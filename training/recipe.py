@@ -1,0 +1,62 @@
+"""How a network is trained; a recipe is a value."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..pose.augment import Augmentation
+from ..pose.spec import COCO, MPII, PoseSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser, schedule and augmentation. The defaults are the paper's for COCO (section 3)."""
+
+    spec: PoseSpec = COCO
+    epochs: int = 300
+    batch: int = 16
+    learning_rate: float = 1e-3
+    schedule: Literal["steps", "cosine"] = "steps"
+    """steps: divided by ten at each milestone. cosine: up over the warm-up, then down to zero."""
+    milestones: tuple[int, ...] = (120, 170, 200, 260)
+    """Epochs."""
+    warm_up: float = 0.0
+    """Share of the training over which a cosine schedule rises."""
+    weight_decay: float = 0.0
+    """0 is Adam, more is AdamW."""
+    average: float = 0.0
+    """Decay of the moving average of weights that is validated and kept; 0 keeps the last weights."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
+            raise ValueError(f"{self.epochs} epochs, batch {self.batch}, rate {self.learning_rate}: expected positive")
+
+    def rate(self, progress: float) -> float:
+        """Learning rate when a share `progress` (0 to 1) of the training is done."""
+        if self.schedule == "steps":
+            passed = sum(progress * self.epochs >= milestone for milestone in self.milestones)
+            return self.learning_rate / 10**passed
+        if progress < self.warm_up:
+            return self.learning_rate * progress / self.warm_up
+        left = (progress - self.warm_up) / (1 - self.warm_up)
+        return self.learning_rate * (1 + math.cos(math.pi * min(left, 1.0))) / 2
+
+
+RECIPES: dict[str, Recipe] = {
+    "coco": Recipe(),
+    # The paper does not say MPII's augmentation: COCO's is taken.
+    "mpii": Recipe(spec=MPII, epochs=210, batch=8, milestones=(170, 200)),
+    # Ours, for a limited budget of time: larger batches, AdamW on a cosine, averaged weights, milder views and
+    # half-bodies, as few epochs as the budget allows.
+    "short": Recipe(
+        epochs=100,
+        batch=128,
+        learning_rate=2e-3,
+        schedule="cosine",
+        warm_up=0.05,
+        weight_decay=0.05,
+        average=0.999,
+        augmentation=Augmentation(half_body=0.2, brightness=0.2),
+    ),
+}
