@@ -37,10 +37,11 @@ class Batches:
     """
 
     def __init__(self, pack: Pack, spec: PoseSpec, device: torch.device, seed: int) -> None:
-        if pack.keypoints.shape[1] != len(spec.joints):
-            raise ValueError(
-                f"the pack has {pack.keypoints.shape[1]} joints, but {spec.skeleton} has {len(spec.joints)}"
-            )
+        joints = pack.keypoints.shape[1]
+        if not len(pack):
+            raise ValueError("nobody is left to train on: every image of the pack is held out")
+        if joints != len(spec.joints):
+            raise ValueError(f"the pack has {joints} joints, but {spec.skeleton} has {len(spec.joints)}")
         self.pack, self.spec, self.device, self.seed = pack, spec, device, seed
         stored = torch.empty((len(pack), *pack.size, 3), dtype=torch.uint8, device=device)
         with ThreadPoolExecutor() as threads:

@@ -5,6 +5,8 @@ photograph again.
 """
 
 import os
+import shutil
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -95,15 +97,18 @@ def write_pack(
         raise FileExistsError(f"{folder} exists already; remove it to pack again")
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}")
     scratch.mkdir(parents=True)
-    shard = _Shard(scratch, stored_size(spec))
-    for source in sources:
-        people = source.with_keypoints()
-        for path, rows in progress(list(people.by_image())):
-            shard.add(path, people.take(rows), spec)
-    shard.flush()
-    if not shard.people:
-        raise ValueError("nobody has keypoints: there is nothing to pack")
-    scratch.replace(folder)
+    try:
+        shard = _Shard(scratch, stored_size(spec))
+        for source in sources:
+            people = source.with_keypoints()
+            for path, rows in progress(list(people.by_image())):
+                shard.add(path, people.take(rows), spec)
+        shard.flush()
+        if not shard.people:
+            raise ValueError("nobody has keypoints: there is nothing to pack")
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return shard.people
 
 
@@ -132,7 +137,7 @@ def _read_shard(path: Path) -> Pack:
             pictures = np.split(file["bytes"], np.cumsum(file["lengths"])[:-1])
             height, width = file["size"].tolist()
             return Pack(pictures, file["keypoints"], file["areas"], file["held_out"], (height, width))
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read as part of a pack: {error}") from error
 
 

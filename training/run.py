@@ -57,9 +57,9 @@ def train(request: Request, run: Run) -> float:
     torch.manual_seed(run.seed)
     network = _network(request)
     pack = _pack(request, run.out)
-    people, held_out = (
-        Batches(pack.take(part), request.recipe.spec, device, run.seed) for part in (~pack.held_out, pack.held_out)
-    )
+    spec = request.recipe.spec
+    people = Batches(pack.take(~pack.held_out), spec, device, run.seed)
+    held_out = Batches(pack.take(pack.held_out), spec, device, run.seed) if pack.held_out.any() else None
     trainer = Trainer(network, request.recipe, people, held_out, run)
     if request.resume:
         trainer.resume()

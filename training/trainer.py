@@ -136,7 +136,7 @@ class Trainer:
         return kept
 
     def _accuracy(self) -> float | None:
-        if self.held_out is None or not len(self.held_out.pack):
+        if self.held_out is None:
             return None
         kept = self._kept().eval()
         with self._mixed_precision():

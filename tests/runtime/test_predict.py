@@ -62,11 +62,18 @@ def test_an_image_without_boxes_is_left_out_and_said(estimator, data_folder: Pat
     assert "000000000002.jpg has no boxes" in caplog.text
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0 cut off"])
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n and no more"])
 def test_a_file_that_does_not_decode_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.jpg does not decode as an image"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_that_is_cut_off_is_refused_not_filled_with_grey(data_folder: Path, tmp_path: Path) -> None:
+    whole = (data_folder / "images" / "000000000001.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.jpg is cut off"):
+        read_image(tmp_path / "cut.jpg")
 
 
 def test_a_grey_image_is_read_as_colour(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Can the trainer learn at all? Overfit a few real people, without augmentation, and score them.
+
+python -m lehrnet.benchmarks.overfit PACK --minutes 20 --out benchmarks/results/overfit_cpu.json
+"""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..model.network import create_model
+from ..pose.augment import NONE
+from ..pose.spec import COCO
+from ..training.batches import Batches
+from ..training.pack import Pack, read_pack
+from ..training.recipe import Recipe
+from ..training.trainer import Report, Run, Trainer
+from ..training.validate import held_out_accuracy
+from .results import write_result
+
+PEOPLE = 32
+
+
+def choose(pack: Pack, count: int) -> Pack:
+    """The first people of a pack of whom every joint is labelled."""
+    whole = np.flatnonzero((pack.keypoints[:, :, 2] > 0).all(1))
+    if len(whole) < count:
+        raise ValueError(f"the pack has {len(whole)} people with every joint labelled, expected at least {count}")
+    return pack.take(whole[:count])
+
+
+def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, device: str) -> dict[str, Any]:
+    """Train on PEOPLE for some minutes; the accuracy on those same people, and how long it took."""
+    torch.manual_seed(0)
+    recipe = Recipe(
+        spec=replace(COCO, input_size=size, decode="dark"),
+        epochs=100_000,
+        batch=8,
+        learning_rate=2e-3,
+        schedule="cosine",
+        warm_up=0.02,
+        augmentation=NONE,
+    )
+    people = Batches(choose(pack, PEOPLE), recipe.spec, torch.device(device), seed=0)
+    with tempfile.TemporaryDirectory() as folder, tqdm(unit="step", mininterval=10) as bar:
+
+        def watch(report: Report) -> None:
+            bar.update(report.step - bar.n)
+            bar.set_postfix(loss=f"{report.loss:.1e}")
+            if report.accuracy is not None:
+                bar.write(f"step {report.step}: accuracy {report.accuracy:.3f}")
+
+        run = Run(Path(folder), time_budget_s=60 * minutes, validate_every=100, save_every=1000)
+        trainer = Trainer(create_model(variant), recipe, people, people, run)
+        trainer.train(watch)
+        network = trainer.network.eval()
+        return {
+            "variant": variant,
+            "input_size": list(size),
+            "people": PEOPLE,
+            "device": device,
+            "steps": trainer.step,
+            "seconds": round(trainer.elapsed_s, 1),
+            "people_per_second": round(trainer.step * recipe.batch / trainer.elapsed_s, 2),
+            "accuracy": held_out_accuracy(network, people, PEOPLE),
+        }
+
+
+def main() -> None:
+    """Train, print, and keep the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pack", type=Path, help="a pack of `lehrnet pack`")
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--size", default="128x96", metavar="HxW")
+    parser.add_argument("--variant", default="lehrnet_w32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    height, width = (int(side) for side in options.size.split("x"))
+    figures = measure(read_pack(options.pack), (height, width), options.minutes, options.variant, options.device)
+    print(figures)
+    if options.out:
+        write_result(options.out, "python -m lehrnet.benchmarks.overfit PACK", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The trainer on a tiny network and a tiny pack: a step takes a tenth of a second."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lehrnet.model import NetworkConfig, PoseNetwork
+from lehrnet.model.checkpoint import load_checkpoint
+from lehrnet.pose.augment import Augmentation
+from lehrnet.pose.coco import read_coco
+from lehrnet.pose.spec import MPII, PoseSpec
+from lehrnet.training.batches import Batches
+from lehrnet.training.loss import heatmap_loss
+from lehrnet.training.pack import Pack, read_pack, write_pack
+from lehrnet.training.recipe import RECIPES, Recipe
+from lehrnet.training.run import Request, recipe_named, train
+from lehrnet.training.trainer import Run, Trainer
+
+SPEC = PoseSpec(input_size=(64, 64))
+TINY = Recipe(spec=SPEC, epochs=4, batch=2, schedule="cosine", average=0.9, weight_decay=0.01)
+
+
+@pytest.fixture
+def pack(data_folder: Path, tmp_path: Path) -> Pack:
+    write_pack(tmp_path / "pack", [read_coco(data_folder)] * 2, SPEC)
+    return read_pack(tmp_path / "pack")
+
+
+def trainer(pack: Pack, out: Path, recipe: Recipe = TINY, **changes) -> Trainer:
+    torch.manual_seed(0)
+    network = PoseNetwork(NetworkConfig(width=8, units=1, modules=(1, 1, 1)))
+    people = Batches(pack, recipe.spec, torch.device("cpu"), seed=0)
+    return Trainer(network, recipe, people, people, Run(out, **changes))
+
+
+class TestPack:
+    def test_a_pack_holds_everyone_with_keypoints(self, pack: Pack) -> None:
+        assert (len(pack), pack.size, pack.keypoints.shape) == (4, (80, 80), (4, 17, 3))
+
+    def test_a_keypoint_lies_where_it_lay_in_the_photograph(self, pack: Pack) -> None:
+        # The box is 30 x 50 at (10, 20): 50 px are 64 / 1.25 px of the view, and its middle is the crop's.
+        scale = 1.25 * 50 / 64
+        expected = (np.array([20, 40]) - [24.5, 44.5]) / scale + 39.5
+        np.testing.assert_allclose(pack.keypoints[0, 0, :2], expected, atol=1e-6)
+        np.testing.assert_allclose(pack.areas[0], 1500 / scale**2)
+
+    def test_pictures_are_decoded_in_rgb(self, data_folder: Path, tmp_path: Path) -> None:
+        import cv2
+
+        for path in (data_folder / "images").iterdir():
+            cv2.imwrite(str(path), np.full((90, 80, 3), (250, 100, 10), np.uint8))  # BGR: blue
+        write_pack(tmp_path / "blue", [read_coco(data_folder)], SPEC)
+        with ThreadPoolExecutor(2) as threads:
+            crops = read_pack(tmp_path / "blue").decode(np.array([1, 0]), threads)
+        np.testing.assert_allclose(crops[0, 40, 40], [10, 100, 250], atol=3)
+
+    def test_an_existing_folder_is_left_alone(self, data_folder: Path, pack: Pack, tmp_path: Path) -> None:
+        with pytest.raises(FileExistsError, match="exists already"):
+            write_pack(tmp_path / "pack", [read_coco(data_folder)], SPEC)
+
+    def test_a_truncated_photograph_is_named_and_nothing_is_left(self, data_folder: Path, tmp_path: Path) -> None:
+        (data_folder / "images" / "000000000002.jpg").write_bytes(b"\xff\xd8\xff cut")
+        with pytest.raises(ValueError, match=r"000000000002\.jpg is cut off"):
+            write_pack(tmp_path / "packed", [read_coco(data_folder)], SPEC)
+        assert not list(tmp_path.glob("*packed*"))
+
+    def test_damaged_and_foreign_folders_are_refused(self, pack: Pack, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="is no pack"):
+            read_pack(tmp_path)
+        (tmp_path / "pack" / "pack_000.npz").write_bytes(b"PK\x03\x04 cut")
+        with pytest.raises(ValueError, match=r"pack_000\.npz cannot be read"):
+            read_pack(tmp_path / "pack")
+
+
+class TestBatches:
+    def test_a_step_is_the_same_in_every_run_and_differs_from_the_next(self, pack: Pack) -> None:
+        first, second = (Batches(pack, SPEC, torch.device("cpu"), seed=3) for _ in range(2))
+        torch.testing.assert_close(
+            first.of_step(5, 2, Augmentation()).crops, second.of_step(5, 2, Augmentation()).crops
+        )
+        assert not torch.equal(first.of_step(5, 2, Augmentation()).crops, first.of_step(6, 2, Augmentation()).crops)
+
+    def test_joints_without_a_label_teach_nothing(self, pack: Pack) -> None:
+        pack.keypoints[:, 3, 2] = 0
+        weights = Batches(pack, SPEC, torch.device("cpu"), 0).of_step(0, 2, Augmentation()).weights
+        assert weights[:, 3].sum() == 0
+        assert weights[:, 0].sum() > 0
+
+    def test_a_pack_of_another_skeleton_is_refused(self, pack: Pack) -> None:
+        with pytest.raises(ValueError, match="the pack has 17 joints, but mpii16 has 16"):
+            Batches(pack, MPII, torch.device("cpu"), 0)
+
+    def test_a_pack_whose_every_image_is_held_out_is_refused(self, pack: Pack) -> None:
+        with pytest.raises(ValueError, match="nobody is left to train on"):
+            Batches(pack.take(np.zeros(4, bool)), SPEC, torch.device("cpu"), 0)
+
+
+class TestRecipe:
+    def test_coco_is_the_papers(self) -> None:
+        recipe = recipe_named("coco")
+        assert (recipe.epochs, recipe.batch, recipe.learning_rate, recipe.spec.input_size) == (
+            300,
+            16,
+            1e-3,
+            (256, 192),
+        )
+        rates = [recipe.rate(epoch / 300) for epoch in (0, 119, 120, 170, 200, 260)]
+        np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7])
+        assert (recipe.augmentation.rotation_deg, recipe.augmentation.scale) == (45, (0.65, 1.35))
+
+    def test_mpii_is_the_papers(self) -> None:
+        recipe = recipe_named("mpii")
+        assert (recipe.epochs, recipe.batch, recipe.milestones, recipe.spec) == (210, 8, (170, 200), MPII)
+
+    def test_a_cosine_rises_and_falls_to_nothing(self) -> None:
+        recipe = RECIPES["short"]
+        assert recipe.rate(0) == 0
+        assert recipe.rate(recipe.warm_up) == pytest.approx(recipe.learning_rate)
+        assert recipe.rate(1) == pytest.approx(0)
+
+    def test_an_unknown_recipe_is_answered_with_the_known_ones(self) -> None:
+        with pytest.raises(ValueError, match="there are coco, mpii, short"):
+            recipe_named("long")
+
+
+class TestTrainer:
+    def test_the_loss_falls(self, pack: Pack, tmp_path: Path) -> None:
+        recipe = replace(TINY, epochs=15, learning_rate=3e-3)
+        losses: list[float] = []
+        trainer(pack, tmp_path / "run", recipe).train(lambda report: losses.append(report.loss))
+        assert len(losses) == 30
+        assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+    def test_a_killed_run_ends_where_an_unbroken_one_ends(self, pack: Pack, tmp_path: Path) -> None:
+        whole = trainer(pack, tmp_path / "whole", save_every=3)
+        whole.train()
+
+        class KillError(Exception):
+            pass
+
+        def kill_at_5(report) -> None:
+            if report.step == 5:
+                raise KillError
+
+        with pytest.raises(KillError):
+            trainer(pack, tmp_path / "broken", save_every=3).train(kill_at_5)
+        resumed = trainer(pack, tmp_path / "broken", save_every=3)
+        resumed.resume()
+        assert resumed.step == 3
+        resumed.train()
+        for name, tensor in whole.network.state_dict().items():
+            torch.testing.assert_close(resumed.network.state_dict()[name], tensor, rtol=0, atol=1e-6)
+        last = [load_checkpoint(tmp_path / run / "last.safetensors").network.head.weight for run in ("whole", "broken")]
+        torch.testing.assert_close(last[0], last[1], rtol=0, atol=1e-6)
+
+    def test_a_time_budget_ends_the_schedule(self, pack: Pack, tmp_path: Path) -> None:
+        reports = []
+        recipe = replace(TINY, epochs=100_000)
+        trainer(pack, tmp_path / "run", recipe, time_budget_s=2).train(reports.append)
+        assert reports[-1].progress == 1
+        assert reports[-1].rate < reports[0].rate
+        assert 1 < len(reports) < 1000
+
+    def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_batch(self, pack: Pack, tmp_path: Path) -> None:
+        broken = trainer(pack, tmp_path / "run")
+        with torch.no_grad():
+            broken.network.head.bias.fill_(float("nan"))  # pyright: ignore[reportOptionalMemberAccess]
+        with pytest.raises(RuntimeError, match="the loss is nan at step 0; its batch is kept in"):
+            broken.train()
+        kept = torch.load(tmp_path / "run" / "nan_at_step_0.pt", weights_only=True)
+        assert kept["crops"].shape == (2, 3, 64, 64)
+
+    def test_the_log_has_a_line_a_step_and_the_best_is_kept(self, pack: Pack, tmp_path: Path) -> None:
+        best = trainer(pack, tmp_path / "run", validate_every=2).train()
+        lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == list(range(1, 9))
+        assert best == max(line["accuracy"] for line in lines if line["accuracy"] is not None)
+        assert load_checkpoint(tmp_path / "run" / "best.safetensors").spec == SPEC
+
+
+def test_the_loss_is_the_mean_square_over_labelled_joints() -> None:
+    found, wanted = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
+    wanted[0, 0], wanted[1, 2] = 2, 100
+    weights = torch.tensor([[1.0, 1, 0], [1, 1, 0]])
+    assert float(heatmap_loss(found, wanted, weights)) == pytest.approx(4 / 4)
+    assert float(heatmap_loss(found, wanted, 0 * weights)) == 0
+
+
+def test_a_run_goes_from_folders_to_a_checkpoint(data_folder: Path, tmp_path: Path) -> None:
+    request = Request((data_folder,), replace(TINY, epochs=1, batch=1), network="lehrnet_w16")
+    train(request, Run(tmp_path / "run"))
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").network.config.width == 16
+    with pytest.raises(FileExistsError, match="go on with --resume"):
+        train(request, Run(tmp_path / "run"))
+
+
+def test_nothing_to_resume_is_said(data_folder: Path, tmp_path: Path) -> None:
+    request = Request((data_folder,), TINY, network="lehrnet_w16", resume=True)
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train(request, Run(tmp_path / "run"))
