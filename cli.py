@@ -122,6 +122,8 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from .benchmarks.results import write_result
     from .export.report import parity_table
     from .export.verify import photograph_crops, random_crops, verify_bundle
@@ -129,6 +131,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     bundle = open_bundle(options.bundle)
     crops = photograph_crops(options.data, bundle.spec) if options.data else random_crops(bundle.spec)
+    crops = tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
     ladder = [parity.facts() for parity in verify_bundle(bundle, crops)]
     if options.result:
         write_result(
@@ -203,13 +206,22 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from .pose.evaluate import evaluate, figures_table
     from .runtime.models import open_model
     from .runtime.predict import write_results
 
     session, spec = open_model(options.model, options.precision, options.device, options.threads)
     detections = None if options.boxes == "gt" else Path(options.boxes)
-    found = evaluate(session.run, options.data, spec, detections=detections, flip=options.flip)
+    found = evaluate(
+        session.run,
+        options.data,
+        spec,
+        detections=detections,
+        flip=options.flip,
+        progress=lambda batches, count: tqdm(batches, "evaluating", count, unit="batch", disable=None),
+    )
     if options.results:
         write_results(options.results, found.results)
     figures = {name: None if math.isnan(figure) else figure for name, figure in found.figures.items()}

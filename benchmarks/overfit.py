@@ -51,7 +51,7 @@ def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, dev
 
         def watch(report: Report) -> None:
             bar.update(report.step - bar.n)
-            bar.set_postfix(loss=f"{report.loss:.1e}")
+            bar.set_postfix(loss=f"{report.loss:.1e}", refresh=False)
             if report.accuracy is not None:
                 bar.write(f"step {report.step}: accuracy {report.accuracy:.3f}")
 

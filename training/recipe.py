@@ -47,8 +47,8 @@ RECIPES: dict[str, Recipe] = {
     "coco": Recipe(),
     # The paper does not say MPII's augmentation: COCO's is taken.
     "mpii": Recipe(spec=MPII, epochs=210, batch=8, milestones=(170, 200)),
-    # Ours, for a limited budget of time: larger batches, AdamW on a cosine, averaged weights, milder views and
-    # half-bodies, as few epochs as the budget allows.
+    # Ours, for a limited budget of time. It changes: larger batches, AdamW on a cosine, averaged weights, half-bodies
+    # and brightness, and as many epochs as the budget allows.
     "short": Recipe(
         epochs=100,
         batch=128,

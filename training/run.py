@@ -1,6 +1,7 @@
 """From data folders to a trained checkpoint: what `lehrnet train` does."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def recipe_named(name: str) -> Recipe:
 def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec) -> int:
     """Read COCO and MPII folders and pack everyone with keypoints; returns how many."""
     sources = [read_mpii(folder) if find_mpii_labels(folder) else read_coco(folder, spec.joints) for folder in folders]
-    return write_pack(out, sources, spec, lambda images: tqdm(images, desc="packing", unit="image"))
+    return write_pack(out, sources, spec, lambda images: tqdm(images, "packing", unit="image", disable=None))
 
 
 def train(request: Request, run: Run) -> float:
@@ -63,7 +64,8 @@ def train(request: Request, run: Run) -> float:
     trainer = Trainer(network, request.recipe, people, held_out, run)
     if request.resume:
         trainer.resume()
-    with tqdm(total=trainer.steps, initial=trainer.step, desc="training", unit="step") as bar:
+    seldom = 0.5 if sys.stderr.isatty() else 60.0  # seconds: a log is no screen
+    with tqdm(total=trainer.steps, initial=trainer.step, desc="training", unit="step", mininterval=seldom) as bar:
         return trainer.train(lambda report: _show(bar, report))
 
 
@@ -96,6 +98,6 @@ def _pack(request: Request, out: Path) -> Pack:
 
 def _show(bar: tqdm, report: Report) -> None:
     bar.update(report.step - bar.n)
-    bar.set_postfix(loss=f"{report.loss:.2e}", rate=f"{report.rate:.1e}")
+    bar.set_postfix(loss=f"{report.loss:.2e}", rate=f"{report.rate:.1e}", refresh=False)
     if report.accuracy is not None:
         bar.write(f"step {report.step}: held-out accuracy {report.accuracy:.4f}")

@@ -29,13 +29,14 @@ class LeanPair(nn.Module):
 
     def __init__(self, first: LConv, second: LConv) -> None:
         super().__init__()
-        self.first, self.second = first.partial, second
-        self.quarter, self.rest = split_outputs(first.pointwise, second.partial.sections)
+        self.first_partial = first.partial
+        self.first_quarter, self.first_rest = split_outputs(first.pointwise, second.partial.sections)
+        self.second_partial, self.second_pointwise = second.partial.conv, second.pointwise
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        quarter = self.second.partial.conv(F.relu(self.quarter(x)))
-        return self.second.pointwise(torch.cat((quarter, F.relu(self.rest(x))), dim=1))
+        x = self.first_partial(x)
+        quarter = self.second_partial(F.relu(self.first_quarter(x)))
+        return self.second_pointwise(torch.cat((quarter, F.relu(self.first_rest(x))), dim=1))
 
 
 def dense_lconv(lconv: LConv) -> nn.Conv2d:
