@@ -10,7 +10,7 @@ demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
 
 test: $(READY)  ## the unmarked tests, within two minutes
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 8
 
 slow: $(READY)  ## wheels, whole photographs, and what else takes its time
 	$(BIN)/pytest -m slow
