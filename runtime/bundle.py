@@ -84,8 +84,11 @@ def new_bundle_folder(root: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if root.exists() and not (overwrite and (root / MANIFEST).is_file()):
         kind = "a bundle; replace it with --overwrite" if (root / MANIFEST).is_file() else "not a bundle"
         raise FileExistsError(f"{root} exists already and is {kind}")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    except OSError as error:
+        raise OSError(f"cannot write {root}: {error.strerror}; choose a folder that can be written") from error
     try:
         yield scratch
         scratch.chmod(0o755)  # mkdtemp makes it private

@@ -69,12 +69,19 @@ def predict_to_folder(
     predictions = []
     for prediction in predict_files(estimator, paths, boxes):
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
+            _make_folder(out)
             write_picture(out / f"{prediction.path.stem}.png", prediction, estimator, min_score)
         predictions.append(prediction)
     if out is not None:
         write_results(out / RESULTS, coco_results(predictions))
     return predictions
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot write {folder}: {error.strerror}; choose a folder that can be written") from error
 
 
 def coco_results(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:

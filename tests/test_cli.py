@@ -106,8 +106,8 @@ class TestBadInput:
     ) -> None:
         (tmp_path / "file").write_text("in the way")
         weights, image = tiny_bundle / "model.safetensors", data_folder / "images" / "000000000001.jpg"
-        failure(capsys, "export", weights, "--out", tmp_path / "file" / "bundle")
-        failure(capsys, "predict", tiny_bundle, image, "--out", tmp_path / "file" / "out")
+        assert "cannot write" in failure(capsys, "export", weights, "--out", tmp_path / "file" / "bundle")
+        assert "cannot write" in failure(capsys, "predict", tiny_bundle, image, "--out", tmp_path / "file" / "out")
         assert (tmp_path / "file").read_text() == "in the way"
 
     def test_a_bundle_with_one_byte_changed(self, tiny_bundle: Path, data_folder: Path, tmp_path: Path, capsys) -> None:
