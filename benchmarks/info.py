@@ -5,9 +5,8 @@ from typing import Any
 
 from ..model.config import variant
 from ..model.cost import network_cost
+from ..pose.spec import COCO, MPII
 from .paper import WHY_THEY_DIFFER, paper_cost
-
-COCO_SIZE, MPII_SIZE = (256, 192), (256, 256)
 
 
 def describe(name: str, input_size: tuple[int, int], joints: int) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def describe(name: str, input_size: tuple[int, int], joints: int) -> dict[str, A
     }
     printed = paper_cost(name)
     if printed is not None:
-        ours = [network_cost(config, size).macs for size in (COCO_SIZE, MPII_SIZE)]
+        ours = [network_cost(config, size).macs for size in (COCO.input_size, MPII.input_size)]
         facts["paper"] = {
             "params_m": [cost.params / 1e6, printed.params_m],
             "macs_g_256x192": [ours[0] / 1e9, printed.coco_macs_g],

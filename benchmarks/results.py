@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..pose.files import replacing
 from .machine import machine_facts
 
 
 def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
     """Write a result, whole or not at all."""
     content = {"format": "lehrnet-result-1", "command": command, "machine": machine_facts(), **figures}
-    unfinished = path.with_name(f".{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

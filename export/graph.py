@@ -38,7 +38,7 @@ def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) ->
     """
     example = torch.zeros(2, 3, *input_size)
     with warnings.catch_warnings():
-        # Tracing is deprecated but gives a third of the dynamo exporter's time and a graph as good (LAB: export).
+        # Tracing is deprecated, but takes seconds where the dynamo exporter takes minutes (docs/decisions/0003).
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # pyright: ignore[reportPrivateImportUsage]
         warnings.filterwarnings("ignore", message="ONNX export mode is set to TrainingMode.EVAL")  # instance_norm

@@ -1,6 +1,5 @@
 """From a checkpoint to a bundle: graphs, weights, proof and manifest."""
 
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,6 @@ from ..pose.spec import spec_for
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from .graph import OPSET, export_network, tool_versions
 from .verify import Crops, random_crops, verify_bundle
-
-log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32",)
 

@@ -1,18 +1,17 @@
 """Checkpoints: weights as safetensors, with the network's config and its `PoseSpec` as metadata."""
 
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..pose.files import replacing, tupled
 from ..pose.spec import PoseSpec, spec_for
 from .config import NetworkConfig, variant
 from .network import PoseNetwork
@@ -46,13 +45,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as unfinished:
         save_file(tensors, unfinished, metadata)
         unfinished.chmod(0o644)  # safetensors makes it private
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, *, network: str | None = None, joints: int | None = None) -> Checkpoint:
@@ -82,8 +77,8 @@ def _load_safetensors(path: Path, expected: str | None) -> Checkpoint:
             raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network to load plain tensors")
         return _build(path, variant(expected, _joints(path, tensors)), None, tensors)
     try:
-        config = NetworkConfig(**_tupled(json.loads(metadata["config"])))
-        spec = PoseSpec(**_tupled(json.loads(metadata["spec"])))
+        config = NetworkConfig(**tupled(json.loads(metadata["config"])))
+        spec = PoseSpec(**tupled(json.loads(metadata["spec"])))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has metadata that this version of lehrnet cannot read: {error}") from error
     if expected is not None and config != variant(expected, config.joints):
@@ -130,8 +125,3 @@ def _build(
         raise ValueError(f"{path} does not fit its network in {len(wrong)} tensors: {shown}")
     network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
     return Checkpoint(network.eval(), spec or spec_for(config.joints), note)
-
-
-def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples that frozen dataclasses hold."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

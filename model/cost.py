@@ -47,9 +47,9 @@ def network_cost(config: NetworkConfig, input_size: Grid) -> NetworkCost:
     """Count a network on crops of `input_size` (height, width) in px, multiples of 32."""
     network = PoseNetwork(config).eval()
     macs = {name: 0 for name, _ in network.named_children()}
-    for kind, count in ((nn.Conv2d, conv_macs), (EMA, attention_macs)):
-        for name, grid in output_grids(network, kind, input_size).items():
-            macs[name.partition(".")[0]] += count(network.get_submodule(name), grid)
+    for name, grid in output_grids(network, (nn.Conv2d, EMA), input_size).items():
+        module = network.get_submodule(name)
+        macs[name.partition(".")[0]] += (attention_macs if isinstance(module, EMA) else conv_macs)(module, grid)
     params = {name: sum(p.numel() for p in stage.parameters()) for name, stage in network.named_children()}
     return NetworkCost(tuple(StageCost(name, params[name], macs[name]) for name in macs))
 

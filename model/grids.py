@@ -10,8 +10,8 @@ from .ema import Grid
 PROBE = 64  # px: the smallest crop whose coarsest map has more than one cell
 
 
-def output_grids(network: nn.Module, kind: type[nn.Module], input_size: Grid) -> dict[str, Grid]:
-    """Output grid, by path, of every module of one `kind` on crops of `input_size` (multiples of 32).
+def output_grids(network: nn.Module, kinds: tuple[type[nn.Module], ...], input_size: Grid) -> dict[str, Grid]:
+    """Output grid, by path, of every module of these kinds on crops of `input_size` (multiples of 32).
 
     One small crop goes through; the network is fully convolutional, so its grids scale to the real size.
     """
@@ -23,7 +23,7 @@ def output_grids(network: nn.Module, kind: type[nn.Module], input_size: Grid) ->
     hooks = [
         module.register_forward_hook(partial(record, name))
         for name, module in network.named_modules()
-        if isinstance(module, kind)
+        if isinstance(module, kinds)
     ]
     parameter = next(network.parameters())
     try:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .crop import check_boxes
+from .crop import check_boxes, corners
+from .files import naming
 
 PERSON_CATEGORY = 1  # COCO
 
@@ -40,7 +41,7 @@ def read_boxes(path: Path, image_names: list[str]) -> dict[str, PersonBoxes]:
         raise FileNotFoundError(f"no box file at {path}") from None
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
-    try:
+    with naming(path):
         match content:
             case {"images": list(images), "annotations": list(annotations)}:
                 names = {image["id"]: Path(image["file_name"]).name for image in images}
@@ -55,9 +56,6 @@ def read_boxes(path: Path, image_names: list[str]) -> dict[str, PersonBoxes]:
                 found = {image_names[0]: _plain(content, image_names[0])}
             case _:
                 raise ValueError("a bare list of boxes fits a single image only")
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path}: {reason}") from error
     return {name: boxes for name, boxes in found.items() if name in set(image_names)}
 
 
@@ -72,10 +70,9 @@ def _from_coco(entries: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -
         sides = np.array([person["bbox"] for person in people], dtype=np.float64)
         if sides.ndim != 2 or sides.shape[1] != 4:
             raise ValueError(f"image {image_id}: bbox has shape {sides.shape[1:]}, expected x, y, width, height")
-        corners = np.concatenate((sides[:, :2], sides[:, :2] + sides[:, 2:]), axis=1)
         scores = np.array([person.get("score", 1.0) for person in people], dtype=np.float64)
         try:
-            found[names[image_id]] = PersonBoxes(check_boxes(corners), scores, image_id)
+            found[names[image_id]] = PersonBoxes(check_boxes(corners(sides)), scores, image_id)
         except ValueError as error:
             raise ValueError(f"image {image_id}: {error}") from error
     return found

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .crop import broken_boxes, corners
 from .data import PoseData
+from .files import naming
 from .skeleton import COCO17, Skeleton
 
 
@@ -36,19 +38,13 @@ def read_coco(folder: Path, skeleton: Skeleton = COCO17) -> PoseData:
     JSON, duplicate ids, a category without keypoints or with another number of them, NaN, and boxes off their image.
     """
     labels, images = find_labels(folder)
-    try:
+    with naming(labels):
         content = json.loads(labels.read_text(encoding="utf-8"))
         entries, people = content["images"], [entry for entry in content["annotations"] if not entry.get("iscrowd")]
         _check_ids(entries, content["annotations"])
         _check_category(content["categories"], skeleton)
         data = _assemble(labels, images, entries, people, skeleton)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{labels}: {reason}") from error
-    missing = [path for path in data.images if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"{labels}: {len(missing)} of its images are missing, the first is {missing[0]}")
-    return data
+    return data.with_images()
 
 
 def _assemble(
@@ -64,8 +60,7 @@ def _assemble(
         raise ValueError(f"annotation {unknown} is on an image that the file does not list")
     ids = np.array([person["id"] for person in people], dtype=np.int64)
     keypoints = _keypoints(people, skeleton)
-    corners = np.array([person["bbox"] for person in people], dtype=np.float64).reshape(-1, 4)
-    boxes = np.concatenate((corners[:, :2], corners[:, :2] + corners[:, 2:]), axis=1)
+    boxes = corners(np.array([person["bbox"] for person in people], dtype=np.float64).reshape(-1, 4))
     image_of = np.array([place[person["image_id"]] for person in people], dtype=np.int64)
     sizes = np.array([(entry["width"], entry["height"]) for entry in entries], dtype=np.float64).reshape(-1, 2)
     _check_boxes(boxes, sizes[image_of], ids)
@@ -114,7 +109,7 @@ def _check_category(categories: Sequence[Mapping[str, Any]], skeleton: Skeleton)
 
 
 def _check_boxes(boxes: NDArray[np.float64], sizes: NDArray[np.float64], ids: NDArray[np.int64]) -> None:
-    broken = ~np.isfinite(boxes).all(1) | ~(boxes[:, 2:] > boxes[:, :2]).all(1)
+    broken = broken_boxes(boxes)
     outside = (boxes[:, 2:] <= 0).any(1) | (boxes[:, :2] >= sizes).any(1)
     for wrong, reason in ((broken, "is not finite or has no area"), (outside, "lies outside its image")):
         if wrong.any():

@@ -34,11 +34,21 @@ def check_boxes(boxes: object) -> NDArray[np.float64]:
     array = array.reshape(0, 4) if array.size == 0 else array
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"boxes have shape {array.shape}, expected (N, 4): x1, y1, x2, y2 in image px")
-    bad = ~np.isfinite(array).all(1) | ~(array[:, 2:] > array[:, :2]).all(1)
+    bad = broken_boxes(array)
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(f"box {row} is {array[row].tolist()}, expected finite x1 < x2 and y1 < y2 in image px")
     return array
+
+
+def broken_boxes(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) which of the boxes (N, 4) xyxy are not finite or have their corners out of order."""
+    return np.asarray(~np.isfinite(boxes).all(1) | ~(boxes[:, 2:] > boxes[:, :2]).all(1))
+
+
+def corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """COCO's boxes (N, 4), x, y, width, height, as xyxy."""
+    return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
 
 
 def person_affines(boxes: NDArray[np.float64], spec: PoseSpec) -> Affines:

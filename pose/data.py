@@ -46,6 +46,14 @@ class PoseData:
         names = ("image_of", "person_ids", "boxes", "keypoints", "areas")
         return replace(self, **{name: getattr(self, name)[people] for name in names})
 
+    def with_images(self) -> "PoseData":
+        """Itself; FileNotFoundError unless every image is there."""
+        missing = [path for path in self.images if not path.is_file()]
+        if missing:
+            count = len(missing)
+            raise FileNotFoundError(f"{self.labels}: {count} of its images are missing, the first is {missing[0]}")
+        return self
+
     def with_keypoints(self) -> "PoseData":
         """Those of the people who have at least one labelled joint."""
         return self.take(np.asarray((self.keypoints[:, :, 2] > 0).any(1)))

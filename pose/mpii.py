@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import PoseData
+from .files import naming
 from .skeleton import MPII16
 
 SCALE_PX = 200  # MPII: `scale` is the person's height divided by 200 px
@@ -27,15 +28,9 @@ def read_mpii(folder: Path) -> PoseData:
     labels = find_mpii_labels(folder)
     if labels is None:
         raise FileNotFoundError(f"{folder} is no MPII data folder: it has none of {', '.join(LABEL_FILES)}")
-    try:
+    with naming(labels):
         data = _assemble(folder, labels, json.loads(labels.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{labels}: {reason}") from error
-    missing = [path for path in data.images if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"{labels}: {len(missing)} of its images are missing, the first is {missing[0]}")
-    return data
+    return data.with_images()
 
 
 def read_head_sizes(folder: Path, people: PoseData) -> NDArray[np.float64]:

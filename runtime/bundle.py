@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..pose.files import replacing, tupled
 from ..pose.heatmap import HEATMAP_STRIDE
 from ..pose.spec import PoseSpec
 
@@ -111,15 +111,14 @@ def write_manifest(bundle: Bundle) -> None:
         "artefacts": {name: asdict(artefact) for name, artefact in bundle.artefacts.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    unfinished = bundle.root / f".{MANIFEST}.{os.getpid()}"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(bundle.root / MANIFEST)
+    with replacing(bundle.root / MANIFEST) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _from_manifest(root: Path, content: Mapping[str, Any]) -> Bundle:
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
-    pose = {name: _tupled(value) for name, value in content["pose"].items()}
+    pose = tupled(content["pose"])
     spec = PoseSpec(**{**pose, "skeleton": pose["skeleton"]["name"]})
     artefacts = {name: _artefact(facts) for name, facts in content["artefacts"].items()}
     return Bundle(root, content["variant"], spec, bool(content["trained"]), content["note"], artefacts)
@@ -127,7 +126,7 @@ def _from_manifest(root: Path, content: Mapping[str, Any]) -> Bundle:
 
 def _artefact(facts: Mapping[str, Any]) -> Artefact:
     known = {item.name for item in fields(Artefact)}
-    artefact = Artefact(**{name: _tupled(value) for name, value in facts.items() if name in known})
+    artefact = Artefact(**tupled({name: value for name, value in facts.items() if name in known}))
     if Path(artefact.file).name != artefact.file:
         raise ValueError(f"artefact {artefact.file!r} lies outside the bundle")
     return artefact
@@ -160,7 +159,3 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(_tupled(item) for item in value) if isinstance(value, list) else value

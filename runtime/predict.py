@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..pose.boxes import PERSON_CATEGORY, PersonBoxes, read_boxes
 from ..pose.crop import Image
+from ..pose.files import replacing
 from ..pose.pictures import read_image
 from .draw import draw_poses
 from .estimator import PoseEstimator, Poses, whole_image
@@ -114,9 +114,8 @@ def coco_results(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
 
 def write_results(path: Path, results: list[dict[str, Any]]) -> None:
     """Write results as JSON, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(results) + "\n", encoding="utf-8")
 
 
 def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, min_score: float) -> None:
@@ -125,4 +124,5 @@ def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, 
     done, encoded = cv2.imencode(path.suffix, drawn)
     if not done:
         raise RuntimeError(f"OpenCV could not encode {path}")
-    path.write_bytes(encoded.tobytes())
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(encoded.tobytes())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -16,6 +17,12 @@ from ..pose.spec import PoseSpec
 from .pack import Pack
 
 DECODE_BATCH = 256
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, people: int) -> NDArray[np.int64]:
+    """The order of an epoch, drawn once for all of its steps."""
+    return np.random.default_rng((seed, epoch)).permutation(people)
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,7 @@ class Batches:
         """The batch of a step: every person once an epoch, in an order that changes with the epoch."""
         per_epoch = max(1, len(self.pack) // size)
         epoch, place = divmod(step, per_epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pack))
-        rows = order[place * size : (place + 1) * size]
+        rows = _order(self.seed, epoch, len(self.pack))[place * size : (place + 1) * size]
         rng = np.random.default_rng((self.seed, epoch, step))
         return self.views(rows, draw_views(self.pack.keypoints[rows], self.pack.size, self.spec, augmentation, rng))
 

@@ -1,7 +1,6 @@
 """The training loop: resumable at any moment, bounded by time where asked, and stopped by the first NaN."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..model.checkpoint import Checkpoint, save_checkpoint
 from ..model.network import PoseNetwork
+from ..pose.files import replacing
 from .batches import Batch, Batches
 from .loss import heatmap_loss
 from .recipe import Recipe
@@ -156,9 +156,8 @@ class Trainer:
             "elapsed_s": self.elapsed_s,
             "best": self.best,
         }
-        unfinished = self.run.out / f".{STATE}.{os.getpid()}"
-        torch.save(state, unfinished)
-        unfinished.replace(self.run.out / STATE)
+        with replacing(self.run.out / STATE) as unfinished:
+            torch.save(state, unfinished)
         note = f"step {self.step} of {self.steps}, held-out accuracy {accuracy}"
         save_checkpoint(self.run.out / LAST, Checkpoint(self._kept(), self.recipe.spec, note))
         if better:

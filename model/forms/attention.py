@@ -27,5 +27,5 @@ class FrozenEMA(nn.Module):
 
 def freeze_attention(network: PoseNetwork, input_size: Grid) -> PoseNetwork:
     """A copy whose EMAs are frozen for crops of `input_size` (height, width)."""
-    grids = output_grids(network, EMA, input_size)
+    grids = output_grids(network, (EMA,), input_size)
     return rewrite(network, lambda path, module: FrozenEMA(module, grids[path]) if isinstance(module, EMA) else module)
