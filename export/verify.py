@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pose.batches import crop_batches
 from ..pose.coco import read_coco
-from ..pose.crop import crop_people
 from ..pose.heatmap import DecodeMethod, cells_to_crop, decode
-from ..pose.pictures import read_image
 from ..pose.spec import PoseSpec
 from ..runtime.bundle import WEIGHTS, Bundle
 from ..runtime.session import Session, open_session
@@ -118,17 +118,8 @@ def random_crops(spec: PoseSpec, seed: int = 0) -> Iterator[Crops]:
 
 def photograph_crops(folder: Path, spec: PoseSpec) -> Iterator[Crops]:
     """Every person with keypoints of a COCO folder, in batches of 1, 2, 7, 1, 2, 7, ..."""
-    waiting, taken = np.empty((0, 3, *spec.input_size), np.float32), 0
     people = read_coco(folder, spec.joints).with_keypoints()
-    for path, rows in people.by_image():
-        crops, _ = crop_people(read_image(path), people.boxes[rows], spec)
-        waiting = np.concatenate((waiting, crops))
-        while len(waiting) >= BATCHES[taken % len(BATCHES)]:
-            size = BATCHES[taken % len(BATCHES)]
-            yield waiting[:size]
-            waiting, taken = waiting[size:], taken + 1
-    if len(waiting):
-        yield waiting
+    return (crops for crops, _ in crop_batches(people, spec, cycle(BATCHES)))
 
 
 def _total(name: str, parts: list[Parity]) -> Parity:

@@ -1,20 +1,20 @@
 """Accuracy of anything that maps crops to heatmaps: the trainer, the parity ladder and the command line share it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .batches import crop_batches
 from .boxes import PERSON_CATEGORY, read_boxes
 from .coco import read_coco
-from .crop import Affines, crop_people
 from .data import PoseData
 from .metrics import coco_figures, distinct, mpii_figures
 from .mpii import find_mpii_labels, read_head_sizes, read_mpii
-from .pictures import read_image
 from .points import Heatmapper, find_points
 from .spec import PoseSpec
 
@@ -61,26 +61,13 @@ def evaluate(
         raise ValueError(f"{detections or people.labels} has no people")
     order = np.argsort(people.image_of, kind="stable")
     people, scores = people.take(order), scores[order]
-    batches = progress(_batches(people, spec), -(-len(people) // BATCH))
+    batches = progress(crop_batches(people, spec, repeat(BATCH)), -(-len(people) // BATCH))
     points = np.concatenate([find_points(heatmaps_of, crops, affines, spec, flip=flip) for crops, affines in batches])
     if mpii:
         figures = mpii_figures(points[..., :2], people.keypoints, read_head_sizes(folder, people))
         return Evaluation("PCKh", len(people), figures, _results(people, points, scores))
     results = _results(people, points, scores)
     return Evaluation("OKS AP", len(people), coco_figures(people.labels, results, people.skeleton), results)
-
-
-def _batches(people: PoseData, spec: PoseSpec) -> Iterator[tuple[NDArray[np.float32], Affines]]:
-    """Crops and affines of all people, BATCH at a time."""
-    crops, affines = np.empty((0, 3, *spec.input_size), np.float32), np.empty((0, 2, 3))
-    for path, rows in people.by_image():
-        more_crops, more_affines = crop_people(read_image(path), people.boxes[rows], spec)
-        crops, affines = np.concatenate((crops, more_crops)), np.concatenate((affines, more_affines))
-        while len(crops) >= BATCH:
-            yield crops[:BATCH], affines[:BATCH]
-            crops, affines = crops[BATCH:], affines[BATCH:]
-    if len(crops):
-        yield crops, affines
 
 
 def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64]) -> list[dict[str, Any]]:
