@@ -64,13 +64,17 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("variant", nargs="?", default=DEFAULT_VARIANT, help=f"one of {', '.join(VARIANTS)}")
     parser.add_argument("--size", type=_size, default=PoseSpec.input_size, metavar="HxW", help="crop, px (256x192)")
     parser.add_argument("--joints", type=int, default=NetworkConfig.joints, help="heatmaps (%(default)s)")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _info(options: argparse.Namespace) -> int:
     from .benchmarks.info import describe, describe_text
+    from .benchmarks.results import write_result
 
     facts = describe(options.variant, options.size, options.joints)
+    if options.result:
+        write_result(options.result, f"lehrnet info {options.variant}", facts)
     print(json.dumps(facts, indent=2) if options.json else describe_text(facts))
     return 0
 
