@@ -20,7 +20,7 @@ from ..training.batches import Batches
 from ..training.pack import Pack, read_pack
 from ..training.recipe import Recipe
 from ..training.trainer import Report, Run, Trainer
-from ..training.validate import held_out_accuracy
+from ..training.validate import held_out_figures
 from .results import write_result
 
 PEOPLE = 32
@@ -35,7 +35,7 @@ def choose(pack: Pack, count: int) -> Pack:
 
 
 def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, device: str) -> dict[str, Any]:
-    """Train on PEOPLE for some minutes; the accuracy on those same people, and how long it took."""
+    """Train on PEOPLE for some minutes; COCO's figures of those same people, and how long it took."""
     torch.manual_seed(0)
     recipe = Recipe(
         spec=replace(COCO, input_size=size, decode="dark"),
@@ -46,19 +46,18 @@ def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, dev
         warm_up=0.02,
         augmentation=NONE,
     )
-    people = Batches(choose(pack, PEOPLE), recipe.spec, torch.device(device), seed=0)
+    people = Batches(choose(pack, PEOPLE), recipe.spec, torch.device(device))
     with tempfile.TemporaryDirectory() as folder, tqdm(unit="step", mininterval=10) as bar:
 
         def watch(report: Report) -> None:
             bar.update(report.step - bar.n)
             bar.set_postfix(loss=f"{report.loss:.1e}", refresh=False)
-            if report.accuracy is not None:
-                bar.write(f"step {report.step}: accuracy {report.accuracy:.3f}")
+            if report.figures is not None:
+                bar.write(f"step {report.step}: AP {report.figures['AP']:.3f}")
 
         run = Run(Path(folder), time_budget_s=60 * minutes, validate_every=100, save_every=1000)
         trainer = Trainer(create_model(variant), recipe, people, people, run)
         trainer.train(watch)
-        network = trainer.network.eval()
         return {
             "variant": variant,
             "input_size": list(size),
@@ -67,7 +66,7 @@ def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, dev
             "steps": trainer.step,
             "seconds": round(trainer.elapsed_s, 1),
             "people_per_second": round(trainer.step * recipe.batch / trainer.elapsed_s, 2),
-            "accuracy": held_out_accuracy(network, people, PEOPLE),
+            **held_out_figures(trainer.heatmaps, people, PEOPLE),
         }
 
 

@@ -48,6 +48,10 @@ class Views:
     gains: NDArray[np.float32]
     """(N, 3) factors of the grey values, RGB."""
 
+    def take(self, rows: slice) -> "Views":
+        """Some of the views."""
+        return Views(self.affines[rows], self.mirrored[rows], self.gains[rows])
+
 
 def draw_views(
     keypoints: NDArray[np.float64],

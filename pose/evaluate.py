@@ -70,10 +70,15 @@ def evaluate(
     return Evaluation("OKS AP", len(people), coco_figures(people.labels, results, people.skeleton), results)
 
 
+def person_scores(points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N,) the mean score of each person's sure joints; points (N, K, 3), the last being the score (HRNet)."""
+    sure = points[..., 2] > SURE_JOINT
+    return (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
+
+
 def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64]) -> list[dict[str, Any]]:
     """COCO results: a person's score is the box's times the mean of its sure joints' (HRNet); duplicates are out."""
-    sure = points[..., 2] > SURE_JOINT
-    joint_scores = (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
+    joint_scores = person_scores(points)
     results = []
     for _, rows in people.by_image():
         scores = box_scores[rows] * joint_scores[rows]

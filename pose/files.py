@@ -1,6 +1,7 @@
 """Reading and writing files so that an error names its file and a failure leaves nothing half-written."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,23 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """A folder to fill; when the block ends without an error it becomes `folder`, else it is gone.
+
+    FileExistsError where `folder` stands already.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; remove it or choose another")
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

@@ -47,8 +47,13 @@ def distinct(
     return np.array(kept, dtype=np.intp)
 
 
-def coco_figures(labels: Path, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
-    """AP and its kin of COCO results against a label file, by pycocotools; NaN where nobody is of that size."""
+def coco_figures(
+    labels: Path | dict[str, Any], results: Sequence[dict[str, Any]], skeleton: Skeleton
+) -> dict[str, float]:
+    """AP and its kin of COCO results against a label file or its content, by pycocotools.
+
+    NaN where nobody is of that size.
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -57,7 +62,10 @@ def coco_figures(labels: Path, results: Sequence[dict[str, Any]], skeleton: Skel
     if not results:
         return dict.fromkeys(COCO_FIGURES, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(labels))
+        truth = COCO(str(labels) if isinstance(labels, Path) else None)
+        if isinstance(labels, dict):
+            truth.dataset = labels  # pyright: ignore[reportAttributeAccessIssue] - its stub wants a typed dict
+            truth.createIndex()
         copies: Any = [dict(result) for result in results]  # loadRes writes into them
         evaluation = COCOeval(truth, truth.loadRes(copies), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs import check_crops, device_index
+from .inputs import check_crops
 
 try:
     import torch
 
     from ..model.checkpoint import load_checkpoint
+    from ..model.device import choose_device
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'lehrnet[train]'") from error
 
@@ -21,14 +22,10 @@ class TorchSession:
     backend = "torch"
 
     def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        gpu = device_index(device)
-        if gpu is not None and gpu >= torch.cuda.device_count():
-            raise RuntimeError(f"device is {device}, but PyTorch sees {torch.cuda.device_count()} GPUs; use cpu")
+        chosen = choose_device(device)
         if threads is not None:
             torch.set_num_threads(threads)  # PyTorch has one setting for the process
-        self.device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self.device = str(chosen)
         checkpoint = load_checkpoint(path)
         self.network, self.spec = checkpoint.network.to(self.device), checkpoint.spec
 

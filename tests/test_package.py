@@ -57,9 +57,11 @@ def test_the_wheel_works_in_an_empty_environment(tiny_bundle: Path, data_folder:
     run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source_copy(tmp_path)))
     (wheel,) = tmp_path.glob("lehrnet-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"lehrnet/cli.py", "lehrnet/model/forms/deploy.py", "lehrnet/benchmarks/paper/table4_ablation.csv"} <= {
-        *names
-    }
+    assert {
+        "lehrnet/cli/__init__.py",
+        "lehrnet/model/forms/deploy.py",
+        "lehrnet/benchmarks/paper/table4_ablation.csv",
+    } <= {*names}
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"lehrnet"}
     assert not [name for name in names if name.startswith("lehrnet/tests/")]
 

@@ -1,7 +1,6 @@
 """From a pack to batches on the device: which people, which views, and their targets."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,14 +14,9 @@ from ..pose.augment import NONE, Augmentation, Views, draw_views, view_keypoints
 from ..pose.heatmap import HEATMAP_STRIDE, crop_to_cells
 from ..pose.spec import PoseSpec
 from .pack import Pack
+from .stored import Rows, store
 
-DECODE_BATCH = 256
-
-
-@lru_cache(maxsize=1)
-def _order(seed: int, epoch: int, people: int) -> NDArray[np.int64]:
-    """The order of an epoch, drawn once for all of its steps."""
-    return np.random.default_rng((seed, epoch)).permutation(people)
+PlainBatch = tuple[Rows, Tensor, NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -36,37 +30,63 @@ class Batch:
     weights: Tensor
     """(N, K) 1 where a label lies within the view, else 0."""
 
+    def split(self, pieces: int) -> "Iterator[Batch]":
+        """The same people in equal pieces."""
+        crops, heatmaps, weights = (each.chunk(pieces) for each in (self.crops, self.heatmaps, self.weights))
+        yield from map(Batch, crops, heatmaps, weights)
+
 
 class Batches:
-    """A pack whose stored crops lie decoded on the device, and from which views are drawn there.
+    """A pack whose stored crops are drawn as views on the device.
 
     The batch of a step depends on the seed and the step alone, so that a resumed run sees what an unbroken one saw.
+    `mix` says how often an epoch shows the people of a source (a folder's name): 2 is twice, 0.5 every other one.
     """
 
-    def __init__(self, pack: Pack, spec: PoseSpec, device: torch.device, seed: int) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        spec: PoseSpec,
+        device: torch.device,
+        *,
+        seed: int = 0,
+        mix: Mapping[str, float] | None = None,
+        room: int | None = None,
+    ) -> None:
         joints = pack.keypoints.shape[1]
         if not len(pack):
             raise ValueError("nobody is left to train on: every image of the pack is held out")
         if joints != len(spec.joints):
             raise ValueError(f"the pack has {joints} joints, but {spec.skeleton} has {len(spec.joints)}")
         self.pack, self.spec, self.device, self.seed = pack, spec, device, seed
-        stored = torch.empty((len(pack), *pack.size, 3), dtype=torch.uint8, device=device)
-        with ThreadPoolExecutor() as threads:
-            for start in range(0, len(pack), DECODE_BATCH):
-                rows = np.arange(start, min(start + DECODE_BATCH, len(pack)))
-                stored[start : start + len(rows)] = torch.from_numpy(pack.decode(rows, threads)).to(device)
-        self.stored = stored
+        self._shares = _shares(pack, mix or {})
+        self.epoch_people = sum(round(len(rows) * share) for rows, share in self._shares)
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._stored = store(pack, device, room)
 
-    def of_step(self, step: int, size: int, augmentation: Augmentation) -> Batch:
-        """The batch of a step: every person once an epoch, in an order that changes with the epoch."""
-        per_epoch = max(1, len(self.pack) // size)
-        epoch, place = divmod(step, per_epoch)
-        rows = _order(self.seed, epoch, len(self.pack))[place * size : (place + 1) * size]
-        rng = np.random.default_rng((self.seed, epoch, step))
-        return self.views(rows, draw_views(self.pack.keypoints[rows], self.pack.size, self.spec, augmentation, rng))
+    def of_step(self, step: int, size: int, augmentation: Augmentation, share: int = 0, shares: int = 1) -> Batch:
+        """One of the equal `shares` of a step's batch of `size` people; together they are the same however many."""
+        rows = self._rows(step, size)
+        rng = np.random.default_rng((self.seed, step))
+        views = draw_views(self.pack.keypoints[rows], self.pack.size, self.spec, augmentation, rng)
+        mine = slice(share * size // shares, (share + 1) * size // shares)
+        stored = self._stored.take(rows[mine], following=self._rows(step + 1, size)[mine])
+        return self._batch(stored, rows[mine], views.take(mine))
 
-    def views(self, rows: NDArray[np.integer], views: Views) -> Batch:
-        """The views of some people."""
+    def plain(self, size: int, first: int = 0, every: int = 1) -> Iterator[PlainBatch]:
+        """Everyone once, or each `every`-th from the `first` on, as they are.
+
+        Rows (n,) of the pack, crops, keypoints (n, K, 3) in crop px, and areas (n,) in crop px^2.
+        """
+        chosen = np.arange(first, len(self.pack), every)
+        for rows in np.split(chosen, range(size, len(chosen), size)):
+            stored = self.pack.keypoints[rows]
+            views = draw_views(stored, self.pack.size, self.spec, NONE, np.random.default_rng(0))
+            zoom = np.linalg.det(views.affines[:, :, :2])
+            keypoints = view_keypoints(stored, views, self.spec.joints)
+            yield rows, self._batch(self._stored.take(rows), rows, views).crops, keypoints, self.pack.areas[rows] / zoom
+
+    def _batch(self, stored: Tensor, rows: Rows, views: Views) -> Batch:
         keypoints = view_keypoints(self.pack.keypoints[rows], views, self.spec.joints)
         height, width = self.spec.input_size
         grid = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
@@ -74,19 +94,29 @@ class Batches:
         reach = 3 * self.spec.sigma  # HRNet: a Gaussian that does not touch the heatmap teaches nothing
         inside = ((cells > -reach) & (cells < np.array(grid[::-1]) - 1 + reach)).all(2)
         weights = (keypoints[..., 2] > 0) & inside
-        stored = self.stored[torch.from_numpy(rows).to(self.device)]
         crops = warp(stored, self._tensor(views.affines), self.spec, self._tensor(views.gains))
         return Batch(crops, encode(self._tensor(cells), grid, self.spec.sigma), self._tensor(weights))
 
-    def plain(self, size: int) -> Iterator[tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]]:
-        """Everyone once, as they are: crops, keypoints (n, K, 3) in crop px, and areas (n,) in crop px^2."""
-        for start in range(0, len(self.pack), size):
-            rows = np.arange(start, min(start + size, len(self.pack)))
-            stored = self.pack.keypoints[rows]
-            views = draw_views(stored, self.pack.size, self.spec, NONE, np.random.default_rng(0))
-            zoom = np.linalg.det(views.affines[:, :, :2])
-            keypoints = view_keypoints(stored, views, self.spec.joints)
-            yield self.views(rows, views).crops, keypoints, self.pack.areas[rows] / zoom
+    def _rows(self, step: int, size: int) -> Rows:
+        """Who is in a step: everyone of an epoch once (or as often as the mix says), in an order of its own."""
+        epoch, place = divmod(step, max(1, self.epoch_people // size))
+        return self._order(epoch)[place * size : (place + 1) * size]
+
+    def _draw_order(self, epoch: int) -> Rows:
+        rng = np.random.default_rng((self.seed, epoch, 0))
+        if all(share == 1 for _, share in self._shares):
+            return rng.permutation(len(self.pack))
+        shown = [np.resize(rng.permutation(rows), round(len(rows) * share)) for rows, share in self._shares]
+        return rng.permutation(np.concatenate(shown))
 
     def _tensor(self, array: NDArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device, non_blocking=True)
+
+
+def _shares(pack: Pack, mix: Mapping[str, float]) -> list[tuple[Rows, float]]:
+    """The rows of every source and how often an epoch shows them."""
+    known = np.unique(pack.sources).tolist()
+    unknown = set(mix) - set(known)
+    if unknown or any(not 0 <= share < np.inf for share in mix.values()):
+        raise ValueError(f"the mix {dict(mix)} does not fit the pack: expected shares from 0 for {', '.join(known)}")
+    return [(np.flatnonzero(pack.sources == name), mix.get(name, 1.0)) for name in known]

@@ -4,11 +4,9 @@ A stored crop shows more than a view does (MARGIN), so that a view may be rotate
 photograph again.
 """
 
-import os
-import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +19,14 @@ from numpy.typing import NDArray
 from ..pose.augment import MARGIN
 from ..pose.crop import Affines, invert_affines, person_affines, sample_upright, transform_points
 from ..pose.data import PoseData
+from ..pose.files import filling
 from ..pose.pictures import read_image
 from ..pose.spec import PoseSpec
 
 JPEG_QUALITY = 92
 SHARD_BYTES = 48 << 20
 HELD_OUT_EVERY = 20  # one image in twenty is kept for validation
-FORMAT = "lehrnet-pack-1"
+FORMAT = "lehrnet-pack-2"
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class Pack:
     """(N,) of the person, px^2 of the stored crop."""
     held_out: NDArray[np.bool_]
     """(N,) for validation, by image: nobody is on both sides."""
+    sources: NDArray[np.str_]
+    """(N,) the name of the data folder that a person comes from."""
     size: tuple[int, int]
     """Height and width of a stored crop."""
 
@@ -57,6 +58,7 @@ class Pack:
             keypoints=self.keypoints[chosen],
             areas=self.areas[chosen],
             held_out=self.held_out[chosen],
+            sources=self.sources[chosen],
         )
 
     def decode(self, rows: NDArray[np.integer], threads: ThreadPoolExecutor) -> NDArray[np.uint8]:
@@ -88,27 +90,23 @@ def stored_affines(boxes: NDArray[np.float64], spec: PoseSpec) -> Affines:
 
 def write_pack(
     folder: Path,
-    sources: Iterable[PoseData],
+    sources: Mapping[str, PoseData],
     spec: PoseSpec,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda images: images,
 ) -> int:
-    """Pack everyone with keypoints for networks of `spec`; returns how many. `folder` appears whole or not at all."""
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists already; remove it to pack again")
-    scratch = folder.with_name(f".{folder.name}.{os.getpid()}")
-    scratch.mkdir(parents=True)
-    try:
-        shard = _Shard(scratch, stored_size(spec))
-        for source in sources:
+    """Pack everyone with keypoints for networks of `spec`; returns how many.
+
+    `sources` are the people by the name of where they come from. `folder` appears whole or not at all.
+    """
+    with filling(folder) as unfinished:
+        shard = _Shard(unfinished, stored_size(spec))
+        for name, source in sources.items():
             people = source.with_keypoints()
             for path, rows in progress(list(people.by_image())):
-                shard.add(path, people.take(rows), spec)
+                shard.add(name, path, people.take(rows), spec)
         shard.flush()
         if not shard.people:
             raise ValueError("nobody has keypoints: there is nothing to pack")
-        scratch.replace(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return shard.people
 
 
@@ -125,6 +123,7 @@ def read_pack(folder: Path) -> Pack:
         keypoints=np.concatenate([part.keypoints for part in parts]),
         areas=np.concatenate([part.areas for part in parts]),
         held_out=np.concatenate([part.held_out for part in parts]),
+        sources=np.concatenate([part.sources for part in parts]),
         size=parts[0].size,
     )
 
@@ -136,7 +135,7 @@ def _read_shard(path: Path) -> Pack:
                 raise ValueError(f"its format is {file['format']}, expected {FORMAT}")
             pictures = np.split(file["bytes"], np.cumsum(file["lengths"])[:-1])
             height, width = file["size"].tolist()
-            return Pack(pictures, file["keypoints"], file["areas"], file["held_out"], (height, width))
+            return Pack(pictures, file["keypoints"], file["areas"], file["held_out"], file["sources"], (height, width))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read as part of a pack: {error}") from error
 
@@ -146,9 +145,9 @@ class _Shard:
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self.folder, self.size, self.people, self.files = folder, size, 0, 0
-        self.waiting: list[tuple[NDArray[np.uint8], NDArray[np.float64], float, bool]] = []
+        self.waiting: list[tuple[NDArray[np.uint8], NDArray[np.float64], float, bool, str]] = []
 
-    def add(self, path: Path, people: PoseData, spec: PoseSpec) -> None:
+    def add(self, source: str, path: Path, people: PoseData, spec: PoseSpec) -> None:
         image, affines = read_image(path), stored_affines(people.boxes, spec)
         keypoints = people.keypoints.copy()
         keypoints[..., :2] = transform_points(keypoints[..., :2], invert_affines(affines))
@@ -156,7 +155,8 @@ class _Shard:
         for row, affine in enumerate(affines):
             crop = sample_upright(image, affine, self.size).round().astype(np.uint8)
             _, encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            self.waiting.append((encoded, keypoints[row], people.areas[row] / affine[0, 0] ** 2, held_out))
+            area = people.areas[row] / affine[0, 0] ** 2
+            self.waiting.append((encoded, keypoints[row], area, held_out, source))
             self.people += 1
         if sum(len(picture) for picture, *_ in self.waiting) >= SHARD_BYTES:
             self.flush()
@@ -164,7 +164,7 @@ class _Shard:
     def flush(self) -> None:
         if not self.waiting:
             return
-        pictures, keypoints, areas, held_out = zip(*self.waiting, strict=True)
+        pictures, keypoints, areas, held_out, sources = zip(*self.waiting, strict=True)
         np.savez(
             self.folder / f"pack_{self.files:03d}.npz",
             format=FORMAT,
@@ -173,6 +173,7 @@ class _Shard:
             keypoints=np.stack(keypoints),
             areas=np.array(areas),
             held_out=np.array(held_out),
+            sources=np.array(sources),
             size=np.array(self.size),
         )
         self.files, self.waiting = self.files + 1, []

@@ -4,11 +4,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..model.checkpoint import Checkpoint, save_checkpoint
@@ -16,21 +18,29 @@ from ..model.network import PoseNetwork
 from ..pose.files import replacing
 from .batches import Batch, Batches
 from .loss import heatmap_loss
+from .processes import Processes
 from .recipe import Recipe
-from .validate import held_out_accuracy
+from .validate import FIGURE, held_out_figures
 
 STATE, LAST, BEST, LOG = "state.pt", "last.safetensors", "best.safetensors", "log.jsonl"
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a training happens and how long it may take; nothing that changes what is learnt, except the seed."""
+    """Where a training happens and how long it may take; of what it says only the seed changes what is learnt.
+
+    And, slightly, `accumulate`: BatchNorm sees the people of one piece at a time.
+    """
 
     out: Path
     seed: int = 0
     device: str = "cpu"
     time_budget_s: float | None = None
     """The schedule then ends at this many seconds, or after the recipe's epochs if that is sooner."""
+    accumulate: int = 1
+    """Pieces that a process divides its share of a step's batch into; their gradients are averaged."""
+    compiled: bool = False
+    """Run the network through torch.compile: minutes before the first step, then faster on a GPU."""
     save_every: int = 200
     """Steps between saved states: what a kill can cost."""
     validate_every: int = 500
@@ -45,48 +55,70 @@ class Report:
     progress: float
     loss: float
     rate: float
-    accuracy: float | None = None
+    people_per_second: float
+    figures: dict[str, float] | None = None
+    """COCO's of the held-out people, where this step was followed by a validation."""
 
 
 class Trainer:
     """One network, its optimiser and its place in the schedule."""
 
     def __init__(
-        self, network: PoseNetwork, recipe: Recipe, people: Batches, held_out: Batches | None, run: Run
+        self,
+        network: PoseNetwork,
+        recipe: Recipe,
+        people: Batches,
+        held_out: Batches | None,
+        run: Run,
+        *,
+        processes: Processes | None = None,
     ) -> None:
         self.recipe, self.people, self.held_out, self.run = recipe, people, held_out, run
+        self.processes = processes or Processes()
         self.device = people.device
+        pieces = self.processes.count * run.accumulate
+        if recipe.batch % pieces:
+            raise ValueError(
+                f"a batch of {recipe.batch} does not divide into {pieces} pieces "
+                f"({self.processes.count} processes, {run.accumulate} pieces each)"
+            )
+        if people.epoch_people < recipe.batch:
+            raise ValueError(f"an epoch has {people.epoch_people} people, fewer than a batch of {recipe.batch}")
         self.network = network.to(self.device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-        decayed = [p for p in network.parameters() if p.ndim > 1]
-        others = [p for p in network.parameters() if p.ndim <= 1]  # norms and biases are not decayed
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
-        self.optimiser = optimiser(groups, lr=recipe.learning_rate)
+        self._parallel = DistributedDataParallel(network) if self.processes.count > 1 else None
+        wrapped = self._parallel or self.network
+        self._forward = torch.compile(wrapped) if run.compiled else wrapped
+        self.optimiser = _optimiser(network, recipe)
         self.average = None
         if recipe.average:
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
-        self.steps = recipe.epochs * max(1, len(people.pack) // recipe.batch)
+        self.steps = recipe.epochs * (people.epoch_people // recipe.batch)
         self.step, self.elapsed_s, self.best = 0, 0.0, -1.0
 
     def train(self, watch: Callable[[Report], None] = lambda _: None) -> float:
-        """Train to the end of the schedule; returns the best held-out accuracy (-1 without held-out people)."""
+        """Train to the end of the schedule; returns the best held-out AP (-1 without held-out people)."""
         self.run.out.mkdir(parents=True, exist_ok=True)
         for report in self._steps():
             watch(report)
-        self._save(self._accuracy())
         return self.best
 
     def resume(self) -> None:
-        """Go on from the last saved state of the run."""
+        """Go on from the last saved state of the run; ValueError where it was trained in another way."""
         path = self.run.out / STATE
         if not path.is_file():
             raise FileNotFoundError(f"nothing to resume: no {path}")
         state = torch.load(path, map_location=self.device, weights_only=True)
+        then, now = json.loads(state["identity"]), json.loads(self._identity())
+        changed = [f"{key} was {then.get(key)}, now {now[key]}" for key in now if then.get(key) != now[key]]
+        if changed:
+            raise ValueError(f"{path} is of another run: {'; '.join(changed)}; resume it as it began")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step, self.elapsed_s, self.best = state["step"], state["elapsed_s"], state["best"]
+        if self.processes.first:
+            _cut_log(self.run.out / LOG, self.step)
 
     @property
     def progress(self) -> float:
@@ -94,61 +126,92 @@ class Trainer:
         by_time = self.elapsed_s / self.run.time_budget_s if self.run.time_budget_s else 0.0
         return min(1.0, max(self.step / self.steps, by_time))
 
-    def _steps(self) -> Iterator[Report]:
-        started = time.monotonic() - self.elapsed_s
-        while self.progress < 1:
-            rate = self.recipe.rate(self.progress)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            loss = self._learn(self.people.of_step(self.step, self.recipe.batch, self.recipe.augmentation))
-            self.step += 1
-            self.elapsed_s = time.monotonic() - started
-            accuracy = self._accuracy() if self.step % self.run.validate_every == 0 else None
-            if accuracy is not None or self.step % self.run.save_every == 0:
-                self._save(accuracy)
-            report = Report(self.step, self.progress, loss, rate, accuracy)
-            self._log(report)
-            yield report
-
-    def _learn(self, batch: Batch) -> float:
-        with self._mixed_precision():
-            found = self.network(batch.crops.contiguous(memory_format=torch.channels_last))
-        loss = heatmap_loss(found, batch.heatmaps, batch.weights)
-        value = float(loss.detach())
-        if not value < float("inf"):
-            path = self.run.out / f"nan_at_step_{self.step}.pt"
-            torch.save({"crops": batch.crops, "heatmaps": batch.heatmaps, "weights": batch.weights}, path)
-            raise RuntimeError(f"the loss is {value} at step {self.step}; its batch is kept in {path}")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        if self.average is not None:
-            self.average.update_parameters(self.network)
-        return value
-
-    def _mixed_precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
-
-    def _kept(self) -> PoseNetwork:
+    @property
+    def kept(self) -> PoseNetwork:
         """The network that is validated and kept: the average where there is one."""
         kept = self.network if self.average is None else self.average.module
         assert isinstance(kept, PoseNetwork)
         return kept
 
-    def _accuracy(self) -> float | None:
+    @torch.inference_mode()
+    def heatmaps(self, crops: Tensor) -> Tensor:
+        """Heatmaps (N, K, h, w) of the kept network, as it stands."""
+        with self._mixed_precision():
+            found = self.kept.eval()(crops).float()
+        self.network.train()
+        return found
+
+    def _steps(self) -> Iterator[Report]:
+        started = time.monotonic() - self.elapsed_s
+        while self.progress < 1:
+            before, rate = self.elapsed_s, self.recipe.rate(self.progress)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            share, shares = self.processes.rank, self.processes.count
+            loss = self._learn(
+                self.people.of_step(self.step, self.recipe.batch, self.recipe.augmentation, share, shares)
+            )
+            self.step += 1
+            self.elapsed_s = self.processes.agree(time.monotonic() - started, self.device)
+            speed = self.recipe.batch / (self.elapsed_s - before)
+            ended = self.progress >= 1
+            figures = self._validate() if ended or self.step % self.run.validate_every == 0 else None
+            if self.processes.first and (ended or figures is not None or self.step % self.run.save_every == 0):
+                self._save(figures)
+            report = Report(self.step, self.progress, loss, rate, speed, figures)
+            if self.processes.first:
+                self._log(report)
+            yield report
+
+    def _learn(self, batch: Batch) -> float:
+        """One step of the optimiser on this process's share of a batch; returns the share's loss."""
+        self.optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for number, piece in enumerate(batch.split(self.run.accumulate), 1):
+            with self._synchronised(number == self.run.accumulate):
+                with self._mixed_precision():
+                    found = self._forward(piece.crops.contiguous(memory_format=torch.channels_last))
+                loss = heatmap_loss(found, piece.heatmaps, piece.weights, self.recipe.peak) / self.run.accumulate
+                loss.backward()
+            total += loss.detach()
+        value = float(total)
+        if not value < float("inf"):
+            path = self.run.out / f"nan_at_step_{self.step}.pt"
+            torch.save({"crops": batch.crops, "heatmaps": batch.heatmaps, "weights": batch.weights}, path)
+            raise RuntimeError(f"the loss is {value} at step {self.step}; its batch is kept in {path}")
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return value
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients once a step: at its last piece."""
+        return nullcontext() if self._parallel is None or last else self._parallel.no_sync()
+
+    def _mixed_precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+
+    def _validate(self) -> dict[str, float] | None:
         if self.held_out is None:
             return None
-        kept = self._kept().eval()
-        with self._mixed_precision():
-            accuracy = held_out_accuracy(kept, self.held_out, max(32, self.recipe.batch))
-        self.network.train()
-        return accuracy
+        return held_out_figures(self.heatmaps, self.held_out, max(32, self.recipe.batch), self.processes)
 
-    def _save(self, accuracy: float | None) -> None:
-        """Write the state first: whatever is killed after it can be resumed."""
-        better = accuracy is not None and accuracy > self.best
-        self.best = accuracy if accuracy is not None and better else self.best
+    def _identity(self) -> str:
+        """What must be the same when a run is resumed."""
+        recipe, network = asdict(self.recipe), asdict(self.network.config)
+        return json.dumps({**recipe, **network, "seed": self.run.seed, "people": self.people.epoch_people})
+
+    def _save(self, figures: dict[str, float] | None) -> None:
+        """Write the state last: a run that is killed before comes here again and writes the same."""
+        found = figures[FIGURE] if figures else -1.0
+        better = found > self.best
+        self.best = max(self.best, found)
+        note = f"step {self.step} of {self.steps}" + (f", held-out {FIGURE} {found:.4f}" if figures else "")
+        save_checkpoint(self.run.out / LAST, Checkpoint(self.kept, self.recipe.spec, note))
+        if better:
+            save_checkpoint(self.run.out / BEST, Checkpoint(self.kept, self.recipe.spec, note))
         state = {
+            "identity": self._identity(),
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
@@ -158,12 +221,23 @@ class Trainer:
         }
         with replacing(self.run.out / STATE) as unfinished:
             torch.save(state, unfinished)
-        note = f"step {self.step} of {self.steps}, held-out accuracy {accuracy}"
-        save_checkpoint(self.run.out / LAST, Checkpoint(self._kept(), self.recipe.spec, note))
-        if better:
-            save_checkpoint(self.run.out / BEST, Checkpoint(self._kept(), self.recipe.spec, note))
 
     def _log(self, report: Report) -> None:
-        line = json.dumps({"step": report.step, "loss": report.loss, "rate": report.rate, "accuracy": report.accuracy})
         with (self.run.out / LOG).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            file.write(json.dumps(asdict(report)) + "\n")
+
+
+def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam, or AdamW where weights decay; norms and biases never do."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
+    return optimiser(groups, lr=recipe.learning_rate)
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop the lines of steps that a resumed run takes again; the last one may be half written."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if path.exists() else []
+    with replacing(path) as unfinished:
+        unfinished.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,114 @@
+"""Commands about a network and its bundle: info, export, verify."""
+
+import argparse
+import json
+from pathlib import Path
+
+from .command import CHECK_FAILED, Command, size
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    from ..model.config import DEFAULT_VARIANT, VARIANTS, NetworkConfig
+    from ..pose.spec import PoseSpec
+
+    parser.add_argument("variant", nargs="?", default=DEFAULT_VARIANT, help=f"one of {', '.join(VARIANTS)}")
+    parser.add_argument("--size", type=size, default=PoseSpec.input_size, metavar="HxW", help="crop, px (256x192)")
+    parser.add_argument("--joints", type=int, default=NetworkConfig.joints, help="heatmaps (%(default)s)")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _info(options: argparse.Namespace) -> int:
+    from ..benchmarks.info import describe, describe_text
+    from ..benchmarks.results import write_result
+
+    facts = describe(options.variant, options.size, options.joints)
+    if options.result:
+        write_result(options.result, f"lehrnet info {options.variant}", facts)
+    print(json.dumps(facts, indent=2) if options.json else describe_text(facts))
+    return 0
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, nargs="?", help=".safetensors, or .pth with --network")
+    parser.add_argument("--untrained", action="store_true", help="random weights instead of a checkpoint")
+    parser.add_argument("--network", metavar="VARIANT", help="the network of a plain state dict, or of --untrained")
+    parser.add_argument("--joints", type=int, help="refuse a checkpoint with another number of joints")
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
+    parser.add_argument("--precisions", default="fp32", help="comma-separated: fp32 (%(default)s)")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="verify on these photographs, not on noise")
+    parser.add_argument("--overwrite", action="store_true", help="replace a bundle that stands there")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ..export.package import export_bundle, open_checkpoint
+    from ..export.verify import photograph_crops
+
+    checkpoint = open_checkpoint(
+        options.checkpoint, network=options.network, joints=options.joints, untrained=options.untrained
+    )
+    crops = photograph_crops(options.data, checkpoint.spec) if options.data else None
+    bundle = export_bundle(
+        checkpoint,
+        options.out,
+        precisions=options.precisions.split(","),
+        trained=not options.untrained,
+        crops=crops,
+        overwrite=options.overwrite,
+    )
+    measured = {name: dict(artefact.measured) for name, artefact in bundle.artefacts.items() if artefact.measured}
+    if options.json:
+        print(json.dumps({"bundle": str(bundle.root), "variant": bundle.variant, "measured": measured}))
+    else:
+        from ..export.report import parity_table
+
+        print(f"{bundle.root}: {bundle.variant}{'' if bundle.trained else ', untrained'}")
+        print(parity_table([facts["parity"] for facts in measured.values()]))
+    return 0
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="a bundle's folder")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="COCO data folder; without it, noise")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..benchmarks.results import write_result
+    from ..export.report import parity_table
+    from ..export.verify import photograph_crops, random_crops, verify_bundle
+    from ..runtime.bundle import open_bundle
+
+    bundle = open_bundle(options.bundle)
+    crops = photograph_crops(options.data, bundle.spec) if options.data else random_crops(bundle.spec)
+    crops = tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
+    ladder = [parity.facts() for parity in verify_bundle(bundle, crops)]
+    if options.result:
+        write_result(
+            options.result, "lehrnet verify BUNDLE --data FOLDER", {"variant": bundle.variant, "ladder": ladder}
+        )
+    print(json.dumps(ladder) if options.json else parity_table(ladder))
+    return 0 if all(rung["passed"] for rung in ladder) else CHECK_FAILED
+
+
+COMMANDS = (
+    Command("info", "Parameters and multiply-adds by stage.", "lehrnet info hrnet_w32 --json", _add_info, _info),
+    Command(
+        "export",
+        "Write a bundle from a checkpoint.",
+        "lehrnet export weights.safetensors --out bundle",
+        _add_export,
+        _export,
+    ),
+    Command(
+        "verify",
+        "Prove a bundle's graphs equal to its weights.",
+        "lehrnet verify bundle --data coco/",
+        _add_verify,
+        _verify,
+    ),
+)

@@ -1,0 +1,165 @@
+"""Commands about learning: data, pack, train, evaluate."""
+
+import argparse
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from .command import Command, folders, shares, size
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=["synthetic"], help="drawn figures on clutter, with exact labels")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the COCO data folder to write")
+    parser.add_argument("--images", type=int, default=200, help="(%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _data(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..pose.synthetic import write_synthetic
+
+    people = write_synthetic(
+        options.out,
+        options.images,
+        options.seed,
+        lambda numbers: tqdm(numbers, "drawing", unit="image", disable=None),
+    )
+    print(f"{options.out}: {people} people in {options.images} images")
+    return 0
+
+
+def _add_pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="FOLDER[,FOLDER]", help="COCO or MPII data folders")
+    parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="the folder to write")
+    parser.add_argument("--recipe", default="coco", help="whose input size and skeleton to pack for (%(default)s)")
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from ..training.run import pack_folders, recipe_named
+
+    count = pack_folders(folders(options.data), options.out, recipe_named(options.recipe).spec)
+    print(f"{options.out}: {count} people")
+    return 0
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="FOLDER[,FOLDER]|PACK", help="data folders, or a pack")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log and state")
+    parser.add_argument("--recipe", default="coco", help="the paper's: coco, mpii; ours: short, quick (%(default)s)")
+    parser.add_argument("--network", metavar="VARIANT", help="see `lehrnet info`; --start's or the default if absent")
+    parser.add_argument("--size", type=size, metavar="HxW", help="train on smaller crops than the recipe's")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--batch", type=int, help="instead of the recipe's")
+    parser.add_argument(
+        "--mix", type=shares, default={}, metavar="NAME=X,...", help="how often an epoch shows a folder"
+    )
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="begin from these weights; --network may add EMA to them"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="end the schedule by then")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="pieces of a batch, to save memory")
+    parser.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, for GPUs")
+    parser.add_argument("--tensorboard", action="store_true", help="curves and heatmaps in RUN/tensorboard")
+    parser.add_argument("--validate-every", type=int, default=500, metavar="STEPS", help="(%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from ..training.run import Request, recipe_named, train
+    from ..training.trainer import Run
+
+    recipe = recipe_named(options.recipe)
+    changes = {name: value for name in ("epochs", "batch") if (value := getattr(options, name)) is not None}
+    if options.size:
+        changes["spec"] = replace(recipe.spec, input_size=options.size)
+    request = Request(
+        data=tuple(folders(options.data)),
+        recipe=replace(recipe, **changes),
+        network=options.network,
+        start=options.start,
+        mix=options.mix,
+        resume=options.resume,
+        tensorboard=options.tensorboard,
+    )
+    run = Run(
+        options.out,
+        options.seed,
+        options.device,
+        time_budget_s=60 * options.time_budget if options.time_budget else None,
+        accumulate=options.accumulate,
+        compiled=options.compile,
+        validate_every=options.validate_every,
+    )
+    best = train(request, run)
+    print(f"{options.out}: best held-out AP {best:.4f}")
+    return 0
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="a bundle, a checkpoint (.safetensors) or an ONNX file")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="COCO or MPII data folder")
+    parser.add_argument(
+        "--boxes", default="gt", metavar="gt|FILE", help="labels' boxes or COCO detections (%(default)s)"
+    )
+    parser.add_argument("--precision", default="fp32", help="which of a bundle's graphs (%(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, more accurate")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep the keypoints as COCO results")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..pose.evaluate import evaluate, figures_table
+    from ..runtime.models import open_model
+    from ..runtime.predict import write_results
+
+    session, spec = open_model(options.model, options.precision, options.device, options.threads)
+    detections = None if options.boxes == "gt" else Path(options.boxes)
+    found = evaluate(
+        session.run,
+        options.data,
+        spec,
+        detections=detections,
+        flip=options.flip,
+        progress=lambda batches, count: tqdm(batches, "evaluating", count, unit="batch", disable=None),
+    )
+    if options.results:
+        write_results(options.results, found.results)
+    figures = {name: None if math.isnan(figure) else figure for name, figure in found.figures.items()}
+    conditions = {"metric": found.metric, "people": found.people, "boxes": options.boxes, "flip": options.flip}
+    print(json.dumps({**conditions, "figures": figures}) if options.json else figures_table(found))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "data",
+        "Make a data set.",
+        "lehrnet data synthetic --out synthetic/ --images 500",
+        _add_data,
+        _data,
+    ),
+    Command("pack", "Crop everyone once, for training.", "lehrnet pack coco/,lspe/ --out packed", _add_pack, _pack),
+    Command(
+        "train",
+        "Train a network.",
+        "lehrnet train --data coco/ --recipe short --time-budget 30 --out run",
+        _add_train,
+        _train,
+    ),
+    Command(
+        "evaluate",
+        "OKS AP on COCO, PCKh on MPII.",
+        "lehrnet evaluate bundle --data coco/ --flip",
+        _add_evaluate,
+        _evaluate,
+    ),
+)
