@@ -39,3 +39,17 @@ def shares(text: str) -> dict[str, float]:
         return {name: float(number) for name, _, number in pairs}
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER,NAME=NUMBER") from error
+
+
+def bundle_or_default(path: Path | None) -> Path:
+    """The bundle named, or the shipped default's."""
+    if path is not None:
+        return path
+    try:
+        from ..export.default import default_bundle
+    except ImportError as error:
+        raise ImportError(
+            f"no bundle was named, and the shipped weights become one only with the export tools ({error}); "
+            "pip install 'lehrnet[export]', or name a bundle"
+        ) from error
+    return default_bundle()

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, size
+from .command import CHECK_FAILED, Command, bundle_or_default, size
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, nargs="?", help=".safetensors, or .pth with --network")
+    parser.add_argument(
+        "checkpoint", type=Path, nargs="?", help=".safetensors, or .pth with --network; the shipped weights if absent"
+    )
     parser.add_argument("--untrained", action="store_true", help="random weights instead of a checkpoint")
     parser.add_argument("--network", metavar="VARIANT", help="the network of a plain state dict, or of --untrained")
     parser.add_argument("--joints", type=int, help="refuse a checkpoint with another number of joints")
@@ -69,7 +71,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="a bundle's folder")
+    parser.add_argument("bundle", type=Path, nargs="?", help="a bundle's folder; the shipped default's if absent")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="COCO data folder; without it, noise")
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -83,7 +85,7 @@ def _verify(options: argparse.Namespace) -> int:
     from ..export.verify import photograph_crops, random_crops, verify_bundle
     from ..runtime.bundle import open_bundle
 
-    bundle = open_bundle(options.bundle)
+    bundle = open_bundle(bundle_or_default(options.bundle))
     crops = photograph_crops(options.data, bundle.spec) if options.data else random_crops(bundle.spec)
     crops = tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
     ladder = [parity.facts() for parity in verify_bundle(bundle, crops)]

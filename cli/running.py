@@ -4,11 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command
+from .command import CHECK_FAILED, Command, bundle_or_default
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="a bundle's folder")
+    parser.add_argument("bundle", type=Path, nargs="?", help="a bundle's folder; the shipped default's if absent")
     parser.add_argument("source", type=Path, metavar="IMAGE|FOLDER", help="what to look at")
     parser.add_argument(
         "--boxes", type=Path, metavar="FILE", help="people: COCO JSON or xyxy JSON; else the whole image"
@@ -28,7 +28,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     paths = list_images(options.source)
     estimator = PoseEstimator.open(
-        options.bundle, options.precision, options.device, threads=options.threads, flip=options.flip
+        bundle_or_default(options.bundle), options.precision, options.device, threads=options.threads, flip=options.flip
     )
     predictions = predict_to_folder(estimator, paths, options.boxes, options.out, options.min_score)
     if options.json:

@@ -101,7 +101,12 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="a bundle, a checkpoint (.safetensors) or an ONNX file")
+    parser.add_argument(
+        "model",
+        type=Path,
+        nargs="?",
+        help="a bundle, a checkpoint (.safetensors) or an ONNX file; the shipped weights if absent",
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="COCO or MPII data folder")
     parser.add_argument(
         "--boxes", default="gt", metavar="gt|FILE", help="labels' boxes or COCO detections (%(default)s)"
@@ -121,6 +126,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ..runtime.models import open_model
     from ..runtime.predict import write_results
 
+    if options.model is None:
+        from ..model.checkpoint import DEFAULT_WEIGHTS
+
+        options.model = DEFAULT_WEIGHTS
     session, spec = open_model(options.model, options.precision, options.device, options.threads)
     detections = None if options.boxes == "gt" else Path(options.boxes)
     found = evaluate(
@@ -133,9 +142,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     if options.results:
         write_results(options.results, found.results)
-    figures = {name: None if math.isnan(figure) else figure for name, figure in found.figures.items()}
+    figures, joints = (
+        {name: None if math.isnan(figure) else figure for name, figure in part.items()}
+        for part in (found.figures, found.joints)
+    )
     conditions = {"metric": found.metric, "people": found.people, "boxes": options.boxes, "flip": options.flip}
-    print(json.dumps({**conditions, "figures": figures}) if options.json else figures_table(found))
+    print(json.dumps({**conditions, "figures": figures, "joints": joints}) if options.json else figures_table(found))
     return 0
 
 

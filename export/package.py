@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..model.checkpoint import DEFAULT_WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
 from ..model.config import DEFAULT_VARIANT, NetworkConfig, variant_name
 from ..model.network import create_model
 from ..pose.spec import spec_for
@@ -20,16 +20,14 @@ PRECISIONS = ("fp32",)
 def open_checkpoint(
     path: Path | None, *, network: str | None = None, joints: int | None = None, untrained: bool = False
 ) -> Checkpoint:
-    """The checkpoint under `path`, or with `untrained` random weights of the network named."""
+    """The checkpoint under `path`, or the shipped default, or with `untrained` random weights of the network named."""
     if untrained:
         if path is not None:
             raise ValueError(f"both {path} and untrained weights were asked for; choose one")
         torch.manual_seed(0)
         model = create_model(network or DEFAULT_VARIANT, joints or NetworkConfig.joints).eval()
         return Checkpoint(model, spec_for(model.config.joints), "random weights: the keypoints mean nothing")
-    if path is None:
-        raise ValueError("no checkpoint was named, and this version ships no weights; --untrained takes random ones")
-    return load_checkpoint(path, network=network, joints=joints)
+    return load_checkpoint(path or DEFAULT_WEIGHTS, network=network, joints=joints)
 
 
 def export_bundle(

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from ..pose.files import replacing, tupled
 from ..pose.spec import PoseSpec, spec_for
-from .config import NetworkConfig, variant
+from .config import DEFAULT_VARIANT, NetworkConfig, variant
 from .network import PoseNetwork
 
 FORMAT = "lehrnet-checkpoint-1"
 PICKLED_SUFFIXES = (".pt", ".pth", ".ckpt")
+DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / f"{DEFAULT_VARIANT}.safetensors"
+"""The weights that come with the package; README.md beside them is their card."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,21 @@ class Checkpoint:
             raise ValueError(f"the network has {joints} joints, but {self.spec.skeleton} has {expected}")
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a .safetensors file; the file under `path` is replaced whole or not at all."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
+    """Write a .safetensors file; the file under `path` is replaced whole or not at all.
+
+    `half` stores the kernels as float16, which halves the file; norms and biases stay float32.
+    """
     metadata = {
         "format": FORMAT,
         "config": json.dumps(asdict(checkpoint.network.config)),
         "spec": json.dumps(asdict(checkpoint.spec)),
         "note": checkpoint.note,
     }
-    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.network.state_dict().items()}
+    tensors = {
+        name: tensor.contiguous().half() if half and tensor.ndim > 1 else tensor.contiguous()
+        for name, tensor in checkpoint.network.state_dict().items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         save_file(tensors, unfinished, metadata)

@@ -1,7 +1,7 @@
 """Accuracy of anything that maps crops to heatmaps: the trainer, the parity ladder and the command line share it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from .batches import crop_batches
 from .boxes import PERSON_CATEGORY, read_boxes
 from .coco import read_coco
 from .data import PoseData
-from .metrics import coco_figures, distinct, mpii_figures
+from .metrics import coco_figures, distinct, mpii_figures, pck
 from .mpii import find_mpii_labels, read_head_sizes, read_mpii
 from .points import Heatmapper, find_points
 from .spec import PoseSpec
 
+JOINT_TOLERANCE = 0.1  # of the longer side of a person's box, within which a joint counts as found
 SURE_JOINT = 0.2  # HRNet: joints below it do not count in a person's score
 BATCH = 32
 
@@ -33,6 +34,8 @@ class Evaluation:
     figures: dict[str, float]
     results: list[dict[str, Any]]
     """COCO keypoint results, after OKS suppression."""
+    joints: dict[str, float] = field(default_factory=dict)
+    """Share of each joint's labels that were found within JOINT_TOLERANCE; empty on detected boxes."""
 
 
 def evaluate(
@@ -63,17 +66,24 @@ def evaluate(
     people, scores = people.take(order), scores[order]
     batches = progress(crop_batches(people, spec, repeat(BATCH)), -(-len(people) // BATCH))
     points = np.concatenate([find_points(heatmaps_of, crops, affines, spec, flip=flip) for crops, affines in batches])
+    results, joints = _results(people, points, scores), {} if detections else _found_joints(people, points)
     if mpii:
         figures = mpii_figures(points[..., :2], people.keypoints, read_head_sizes(folder, people))
-        return Evaluation("PCKh", len(people), figures, _results(people, points, scores))
-    results = _results(people, points, scores)
-    return Evaluation("OKS AP", len(people), coco_figures(people.labels, results, people.skeleton), results)
+        return Evaluation("PCKh", len(people), figures, results, joints)
+    return Evaluation("OKS AP", len(people), coco_figures(people.labels, results, people.skeleton), results, joints)
 
 
 def person_scores(points: NDArray[np.floating]) -> NDArray[np.float64]:
     """(N,) the mean score of each person's sure joints; points (N, K, 3), the last being the score (HRNet)."""
     sure = points[..., 2] > SURE_JOINT
     return (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
+
+
+def _found_joints(people: PoseData, points: NDArray[np.float32]) -> dict[str, float]:
+    """PCK by joint."""
+    sizes = (people.boxes[:, 2:] - people.boxes[:, :2]).max(1)
+    shares = pck(points[..., :2], people.keypoints, sizes, JOINT_TOLERANCE)
+    return dict(zip(people.skeleton.joints, shares.tolist(), strict=True))
 
 
 def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64]) -> list[dict[str, Any]]:
@@ -116,9 +126,19 @@ def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.
 
 
 def figures_table(evaluation: Evaluation) -> str:
-    """The figures as the field prints them: in percent, one line."""
-    names = list(evaluation.figures)
-    width = max(map(len, names)) + 1
-    header = "".join(f"{name:>{width}}" for name in names)
-    values = "".join(f"{100 * evaluation.figures[name]:{width}.1f}".replace("nan", "  -") for name in names)
-    return f"{evaluation.metric} of {evaluation.people} people, %\n{header}\n{values}"
+    """The figures as the field prints them: in percent, one line; then every joint's."""
+    lines = [f"{evaluation.metric} of {evaluation.people} people, %", *_line(evaluation.figures)]
+    if evaluation.joints:
+        lines.append(f"joints found within {JOINT_TOLERANCE:.0%} of the longer side of their person's box, %")
+        groups: dict[str, list[float]] = {}
+        for name, share in evaluation.joints.items():
+            groups.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(share)
+        lines += _line({name: float(np.mean(shares)) for name, shares in groups.items()})
+    return "\n".join(lines)
+
+
+def _line(figures: dict[str, float]) -> tuple[str, str]:
+    """Names, and figures below them in percent."""
+    width = max(map(len, figures)) + 1
+    header = "".join(f"{name:>{width}}" for name in figures)
+    return header, "".join(f"{100 * value:{width}.1f}".replace("nan", "  -") for value in figures.values())

@@ -76,14 +76,15 @@ def coco_figures(
     return dict(zip(COCO_FIGURES, figures, strict=True))
 
 
-def pckh(
-    points: NDArray[np.floating], truth: NDArray[np.floating], head_sizes: NDArray[np.floating], threshold: float = 0.5
+def pck(
+    points: NDArray[np.floating], truth: NDArray[np.floating], sizes: NDArray[np.floating], threshold: float
 ) -> NDArray[np.float64]:
-    """(K,) share of labelled joints within `threshold` head sizes of points (N, K, 2); NaN for a joint without labels.
+    """(K,) share of labelled joints within `threshold` sizes of points (N, K, 2); NaN for a joint without labels.
 
-    MPII's mean over joints leaves out pelvis and thorax, which it does not score: see `mpii_figures`.
+    `sizes` (N,) in px are the people's: of their heads, and it is PCKh; MPII's mean of that leaves out pelvis and
+    thorax, see `mpii_figures`.
     """
-    distances = np.linalg.norm(points - truth[..., :2], axis=2) / head_sizes[:, None]
+    distances = np.linalg.norm(points - truth[..., :2], axis=2) / sizes[:, None]
     labelled = truth[..., 2] > 0
     counts = labelled.sum(0)
     hits = ((distances <= threshold) & labelled).sum(0)
@@ -102,6 +103,6 @@ def mpii_figures(
     def mean(by_joint: NDArray[np.float64]) -> float:
         return float((np.nan_to_num(by_joint) * counts)[scored].sum() / max(counts[scored].sum(), 1))
 
-    half, tenth = pckh(points, truth, head_sizes, 0.5), pckh(points, truth, head_sizes, 0.1)
+    half, tenth = pck(points, truth, head_sizes, 0.5), pck(points, truth, head_sizes, 0.1)
     table = {name: float(half[list(joints)].mean()) for name, joints in pairs.items()}
     return {**table, "mean": mean(half), "mean@0.1": mean(tenth)}

@@ -98,6 +98,10 @@ class Trainer:
     def train(self, watch: Callable[[Report], None] = lambda _: None) -> float:
         """Train to the end of the schedule; returns the best held-out AP (-1 without held-out people)."""
         self.run.out.mkdir(parents=True, exist_ok=True)
+        if self.processes.first:
+            _cut_log(self.run.out / LOG, self.step)
+            if not self.step:
+                self._save(None)  # from here on a kill can be resumed
         for report in self._steps():
             watch(report)
         return self.best
@@ -117,8 +121,6 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step, self.elapsed_s, self.best = state["step"], state["elapsed_s"], state["best"]
-        if self.processes.first:
-            _cut_log(self.run.out / LOG, self.step)
 
     @property
     def progress(self) -> float:

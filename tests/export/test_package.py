@@ -86,10 +86,36 @@ def test_untrained_weights_are_said_to_be_untrained() -> None:
     checkpoint = package.open_checkpoint(None, untrained=True, network="lehrnet_w16", joints=16)
     assert (checkpoint.network.config.joints, checkpoint.spec.input_size) == (16, (256, 256))
     assert "random weights" in checkpoint.note
-    with pytest.raises(ValueError, match="no checkpoint was named"):
-        package.open_checkpoint(None)
     with pytest.raises(ValueError, match="choose one"):
         package.open_checkpoint(Path("weights.safetensors"), untrained=True)
+
+
+class TestShippedWeights:
+    def test_they_are_the_default_network_for_coco(self) -> None:
+        checkpoint = package.open_checkpoint(None)
+        assert (variant_name(checkpoint.network.config), checkpoint.spec.skeleton) == ("lehrnet_w32", "coco17")
+        assert "held-out AP" in checkpoint.note
+        assert DEFAULT_WEIGHTS.stat().st_size < 10 << 20
+
+    def test_they_have_a_card(self) -> None:
+        card = DEFAULT_WEIGHTS.with_name("README.md").read_text()
+        assert all(word in card for word in ("licence", "seed", "AP", "cannot"))
+
+    @pytest.mark.slow
+    def test_they_become_a_bundle_once(self, tmp_path: Path, monkeypatch, caplog) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        first = default_bundle()
+        assert open_bundle(first).trained
+        assert default_bundle() == first
+        assert caplog.text.count("exporting the shipped weights") == 1
+
+    @pytest.mark.slow
+    def test_they_find_joints_on_photographs_that_they_never_saw(self, pose_samples: Path, capsys) -> None:
+        assert main(["evaluate", "--data", str(pose_samples), "--flip", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["people"] == 350
+        assert found["figures"]["AP"] > EXPECTED_AP
+        assert found["joints"]["nose"] > found["joints"]["left_ankle"]
 
 
 @pytest.mark.slow

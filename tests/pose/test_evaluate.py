@@ -40,6 +40,9 @@ def test_a_perfect_network_scores_a_perfect_ap(pose_samples: Path) -> None:
     assert (found.metric, found.people) == ("OKS AP", 350)
     assert found.figures["AP"] > 0.97  # people whose joints lie outside their padded boxes cost the rest
     assert found.figures["AP50"] > 0.99
+    assert min(found.joints.values()) > 0.97
+    table = figures_table(found).splitlines()
+    assert table[4].split() == "nose eye ear shoulder elbow wrist hip knee ankle".split()
 
 
 def test_a_perfect_network_scores_a_perfect_pckh(tmp_path: Path) -> None:

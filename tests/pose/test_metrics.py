@@ -6,7 +6,7 @@ import pytest
 
 from lehrnet.pose.coco import read_coco
 from lehrnet.pose.data import PoseData
-from lehrnet.pose.metrics import COCO_FIGURES, coco_figures, distinct, mpii_figures, oks, pckh
+from lehrnet.pose.metrics import COCO_FIGURES, coco_figures, distinct, mpii_figures, oks, pck
 from lehrnet.pose.skeleton import COCO17
 
 pytest.importorskip("pycocotools")
@@ -130,7 +130,7 @@ def test_pckh_counts_labelled_joints_within_half_a_head() -> None:
     truth[:, :2, 2] = 2  # right ankle and knee
     points = np.zeros((2, 16, 2))
     points[0, 0], points[1, 0], points[1, 1] = (5, 0), (5.1, 0), (0, 0.9)
-    share = pckh(points, truth, np.array([10.0, 10.0]))
+    share = pck(points, truth, np.array([10.0, 10.0]), 0.5)
     assert share[:2].tolist() == [0.5, 1]
     assert np.isnan(share[2:]).all()
 

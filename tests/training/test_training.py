@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from lehrnet.model import NetworkConfig, PoseNetwork
-from lehrnet.model.checkpoint import load_checkpoint
+from lehrnet.model import NetworkConfig, PoseNetwork, create_model
+from lehrnet.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lehrnet.model.config import variant
 from lehrnet.pose.augment import Augmentation
 from lehrnet.pose.coco import read_coco
 from lehrnet.pose.spec import MPII, PoseSpec
@@ -18,7 +19,7 @@ from lehrnet.training.batches import Batches
 from lehrnet.training.loss import heatmap_loss
 from lehrnet.training.pack import Pack, read_pack, write_pack
 from lehrnet.training.recipe import RECIPES, Recipe
-from lehrnet.training.run import Request, recipe_named, train
+from lehrnet.training.run import Request, pack_folders, recipe_named, train
 from lehrnet.training.trainer import Run, Trainer
 
 SPEC = PoseSpec(input_size=(64, 64))
@@ -99,6 +100,25 @@ class TestBatches:
     def test_a_pack_whose_every_image_is_held_out_is_refused(self, pack: Pack) -> None:
         with pytest.raises(ValueError, match="nobody is left to train on"):
             Batches(pack.take(np.zeros(4, bool)), SPEC, torch.device("cpu"))
+
+    def test_crops_decoded_ahead_are_those_decoded_at_once(self, pack: Pack) -> None:
+        decoded, encoded = (Batches(pack, SPEC, torch.device("cpu"), room=room) for room in (1 << 30, 0))
+        for step in (0, 1, 2, 5, 4):  # in order, and out of it
+            for part in ("crops", "heatmaps", "weights"):
+                one, other = (getattr(people.of_step(step, 2, Augmentation()), part) for people in (decoded, encoded))
+                torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+    def test_a_mix_shows_a_folder_as_often_as_it_says(self, pack: Pack) -> None:
+        people = Batches(pack, SPEC, torch.device("cpu"), mix={"one": 2, "two": 0.5})
+        assert people.epoch_people == 5
+        for epoch in range(3):
+            shown = np.concatenate([people._rows(step, 1) for step in range(5 * epoch, 5 * epoch + 5)])
+            assert [np.isin(pack.sources[shown], name).sum() for name in ("one", "two")] == [4, 1]
+
+    @pytest.mark.parametrize("mix", [{"three": 1}, {"one": -1}])
+    def test_a_mix_that_does_not_fit_is_answered_with_the_folders(self, pack: Pack, mix: dict[str, float]) -> None:
+        with pytest.raises(ValueError, match="expected shares from 0 for one, two"):
+            Batches(pack, SPEC, torch.device("cpu"), mix=mix)
 
 
 class TestRecipe:
@@ -183,6 +203,61 @@ class TestTrainer:
         assert best == max(line["figures"]["AP"] for line in lines if line["figures"] is not None)
         assert load_checkpoint(tmp_path / "run" / "best.safetensors").spec == SPEC
 
+    def test_another_recipe_does_not_resume_it(self, pack: Pack, tmp_path: Path) -> None:
+        trainer(pack, tmp_path / "run").train()
+        with pytest.raises(ValueError, match=r"learning_rate was 0\.001, now 0\.002; resume it as it began"):
+            trainer(pack, tmp_path / "run", replace(TINY, learning_rate=2e-3)).resume()
+
+    def test_a_run_that_is_killed_at_once_can_be_resumed(self, pack: Pack, tmp_path: Path) -> None:
+        def kill(_report) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            trainer(pack, tmp_path / "run").train(kill)
+        again = trainer(pack, tmp_path / "run")
+        again.resume()
+        again.train()
+        assert [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").open()] == list(range(1, 9))
+
+    def test_a_board_shows_curves_and_pictures(self, pack: Pack, tmp_path: Path) -> None:
+        accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+        from lehrnet.training.board import Board
+
+        watched = trainer(pack, tmp_path / "run", validate_every=4)
+        watched.train(Board(watched).show)
+        events = accumulators.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+        events.Reload()
+        assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 9))
+        assert [event.step for event in events.Scalars("held_out/AP")] == [4, 8]
+        assert events.Images("held_out/heatmaps")
+
+    @pytest.mark.slow
+    def test_a_compiled_network_learns_the_same(self, pack: Pack, tmp_path: Path) -> None:
+        losses: dict[bool, list[float]] = {False: [], True: []}
+        for compiled, kept in losses.items():
+            recipe = replace(TINY, epochs=1)
+            run = trainer(pack, tmp_path / f"run{compiled}", recipe, compiled=compiled)
+            run.train(lambda report, kept=kept: kept.append(report.loss))
+        np.testing.assert_allclose(losses[True], losses[False], rtol=1e-3)
+
+
+def test_the_peak_term_is_least_at_the_wanted_heatmap_and_pulls_from_afar() -> None:
+    torch.manual_seed(0)
+    wanted = torch.zeros(1, 2, 8, 6)
+    wanted[..., 4, 3], wanted[..., 4, 2] = 1.0, 0.6
+    weights = torch.ones(1, 2)
+    at_best = wanted.clone().requires_grad_()
+    heatmap_loss(at_best, wanted, weights, peak=0.1).backward()
+    assert at_best.grad is not None
+    assert at_best.grad.abs().max() < 1e-6
+    pulls = []
+    for peak in (0.0, 0.1):
+        empty = torch.zeros_like(wanted, requires_grad=True)
+        heatmap_loss(empty, wanted, weights, peak).backward()
+        assert empty.grad is not None
+        pulls.append(-float(empty.grad[0, 0, 4, 3]))
+    assert pulls[1] > 10 * pulls[0] > 0
+
 
 def test_the_loss_is_the_mean_square_over_labelled_joints() -> None:
     found, wanted = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
@@ -204,3 +279,25 @@ def test_nothing_to_resume_is_said(data_folder: Path, tmp_path: Path) -> None:
     request = Request((data_folder,), replace(TINY, batch=1), network="lehrnet_w16", resume=True)
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
         train(request, Run(tmp_path / "run"))
+
+
+class TestStart:
+    def test_a_lean_checkpoint_grows_ema_where_that_was_asked(self, data_folder: Path, tmp_path: Path, caplog) -> None:
+        lean = Checkpoint(PoseNetwork(NetworkConfig(width=16, attention=False)), SPEC)
+        save_checkpoint(tmp_path / "lean.safetensors", lean)
+        recipe = replace(TINY, epochs=1, batch=1)
+        request = Request((data_folder,), recipe, network="lehrnet_w16", start=tmp_path / "lean.safetensors")
+        train(request, Run(tmp_path / "run"))
+        assert load_checkpoint(tmp_path / "run" / "last.safetensors").network.config == variant("lehrnet_w16")
+        assert "has no EMA: it grows one" in caplog.text
+
+    def test_another_network_is_refused(self, data_folder: Path, tmp_path: Path) -> None:
+        save_checkpoint(tmp_path / "w16.safetensors", Checkpoint(create_model("lehrnet_w16"), SPEC))
+        request = Request((data_folder,), TINY, network="lehrnet_w32", start=tmp_path / "w16.safetensors")
+        with pytest.raises(ValueError, match="does not hold a lehrnet_w32"):
+            train(request, Run(tmp_path / "run"))
+
+
+def test_folders_of_the_same_name_cannot_be_told_apart(data_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two of the data folders are called"):
+        pack_folders([data_folder, data_folder], tmp_path / "pack", SPEC)
