@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..model.network import create_model
 from ..pose.augment import NONE
+from ..pose.metrics import for_json
 from ..pose.spec import COCO
 from ..training.batches import Batches
 from ..training.pack import Pack, read_pack
@@ -44,6 +45,7 @@ def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, dev
         learning_rate=2e-3,
         schedule="cosine",
         warm_up=0.02,
+        peak=0.02,
         augmentation=NONE,
     )
     people = Batches(choose(pack, PEOPLE), recipe.spec, torch.device(device))
@@ -66,7 +68,7 @@ def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, dev
             "steps": trainer.step,
             "seconds": round(trainer.elapsed_s, 1),
             "people_per_second": round(trainer.step * recipe.batch / trainer.elapsed_s, 2),
-            **held_out_figures(trainer.heatmaps, people, PEOPLE),
+            **for_json(held_out_figures(trainer.heatmaps, people, PEOPLE)),
         }
 
 

@@ -1,6 +1,6 @@
 """How many people a second a training step takes, and how many the loader could bring.
 
-lehrnet bench --training PACK --out benchmarks/results/training_cpu.json
+lehrnet bench --training PACK --result benchmarks/results/training_cpu.json
 """
 
 import tempfile

@@ -15,7 +15,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=32, help="people in a step (%(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="timed, after a warm-up (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
@@ -34,12 +34,12 @@ def _bench(options: argparse.Namespace) -> int:
         steps=options.steps,
         device=choose_device(options.device),
     )
-    if options.out:
-        write_result(options.out, "lehrnet bench --training PACK", facts)
+    if options.result:
+        write_result(options.result, "lehrnet bench --training PACK", facts)
     print(json.dumps(facts, indent=2) if options.json else describe(facts))
     return 0
 
 
 COMMANDS = (
-    Command("bench", "Measure speed.", "lehrnet bench --training packed --out training.json", _add_bench, _bench),
+    Command("bench", "Measure speed.", "lehrnet bench --training packed --result training.json", _add_bench, _bench),
 )

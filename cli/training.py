@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,14 +114,17 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, more accurate")
-    parser.add_argument("--results", type=Path, metavar="FILE", help="keep the keypoints as COCO results")
+    parser.add_argument("--keypoints", type=Path, metavar="FILE", help="keep the keypoints as COCO results")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from ..benchmarks.results import write_result
     from ..pose.evaluate import evaluate, figures_table
+    from ..pose.metrics import for_json
     from ..runtime.models import open_model
     from ..runtime.predict import write_results
 
@@ -140,14 +142,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         flip=options.flip,
         progress=lambda batches, count: tqdm(batches, "evaluating", count, unit="batch", disable=None),
     )
-    if options.results:
-        write_results(options.results, found.results)
-    figures, joints = (
-        {name: None if math.isnan(figure) else figure for name, figure in part.items()}
-        for part in (found.figures, found.joints)
-    )
+    if options.keypoints:
+        write_results(options.keypoints, found.results)
     conditions = {"metric": found.metric, "people": found.people, "boxes": options.boxes, "flip": options.flip}
-    print(json.dumps({**conditions, "figures": figures, "joints": joints}) if options.json else figures_table(found))
+    facts = {**conditions, "figures": for_json(found.figures), "joints": for_json(found.joints)}
+    if options.result:
+        write_result(options.result, "lehrnet evaluate MODEL --data FOLDER", facts)
+    print(json.dumps(facts) if options.json else figures_table(found))
     return 0
 
 

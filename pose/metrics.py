@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,11 @@ from .skeleton import Skeleton
 COCO_FIGURES = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 """In the order of COCOeval's keypoint statistics."""
 DUPLICATE_OKS = 0.9  # HRNet: of two results for one image that are this alike, the weaker goes
+
+
+def for_json(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures for a JSON file, which has no NaN."""
+    return {name: None if np.isnan(figure) else figure for name, figure in figures.items()}
 
 
 def oks(

@@ -63,7 +63,7 @@ def test_a_bundle_a_checkpoint_and_an_onnx_file_score_alike(
     model: str, tiny_bundle, data_folder, tmp_path, capsys
 ) -> None:
     results = tmp_path / "results.json"
-    arguments = ["--data", str(data_folder), "--device", "cpu", "--results", str(results), "--json"]
+    arguments = ["--data", str(data_folder), "--device", "cpu", "--keypoints", str(results), "--json"]
     assert main(["evaluate", str(tiny_bundle / model), *arguments]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["metric"], found["people"], found["boxes"]) == ("OKS AP", 3, "gt")

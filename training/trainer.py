@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..model.checkpoint import Checkpoint, save_checkpoint
 from ..model.network import PoseNetwork
 from ..pose.files import replacing
+from ..pose.metrics import for_json
 from .batches import Batch, Batches
 from .loss import heatmap_loss
 from .processes import Processes
@@ -225,8 +226,9 @@ class Trainer:
             torch.save(state, unfinished)
 
     def _log(self, report: Report) -> None:
+        facts = {**asdict(report), "figures": for_json(report.figures) if report.figures else None}
         with (self.run.out / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(report)) + "\n")
+            file.write(json.dumps(facts) + "\n")
 
 
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
