@@ -86,7 +86,6 @@ def test_verify_fails_when_the_graph_is_not_the_weights(tiny_bundle: Path, tmp_p
 class TestBadInput:
     def test_no_checkpoint_to_export(self, tmp_path: Path, capsys) -> None:
         assert "no checkpoint at" in failure(capsys, "export", tmp_path / "none.safetensors", "--out", tmp_path / "b")
-        assert "--untrained" in failure(capsys, "export", "--out", tmp_path / "b")
         assert list(tmp_path.iterdir()) == []
 
     def test_a_truncated_checkpoint(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:

@@ -5,6 +5,11 @@ import pytest
 
 from lehrnet.benchmarks import host, interleave, results
 from lehrnet.benchmarks.paper import WHY_THEY_DIFFER, paper_cost, paper_table
+from lehrnet.cli import main
+from lehrnet.pose.coco import read_coco
+from lehrnet.pose.spec import PoseSpec
+from lehrnet.pose.synthetic import write_synthetic
+from lehrnet.training.pack import write_pack
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
@@ -53,3 +58,17 @@ def test_every_kept_result_says_where_it_comes_from(path: Path) -> None:
     assert content["format"] == "lehrnet-result-1"
     assert content["command"].startswith(("python -m lehrnet", "lehrnet "))
     assert content["machine"]["commit"]
+
+
+def test_training_throughput_names_the_loader_s_share(tmp_path: Path, capsys) -> None:
+    write_synthetic(tmp_path / "drawn", 3)
+    write_pack(tmp_path / "pack", {"drawn": read_coco(tmp_path / "drawn")}, PoseSpec(input_size=(64, 64)))
+    options = ["--variants", "lehrnet_w16", "--size", "64x64", "--batch", "2", "--steps", "1", "--device", "cpu"]
+    kept = tmp_path / "training.json"
+    assert main(["bench", "--training", str(tmp_path / "pack"), *options, "--result", str(kept)]) == 0
+    assert "lehrnet_w16" in capsys.readouterr().out
+    facts = json.loads(kept.read_text())
+    assert facts["training"]["lehrnet_w16"] > 0
+    assert facts["loader_share"].keys() == {"decoded", "encoded"}
+    assert main(["bench", "--training", str(tmp_path / "pack"), "--batch", "0"]) == 2
+    assert main(["bench", "--training", str(tmp_path / "none")]) == 2
