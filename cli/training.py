@@ -62,6 +62,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="end the schedule by then")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="pieces of a batch, to save memory")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 on a CPU that has it (avx512_bf16, AMX)")
     parser.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, for GPUs")
     parser.add_argument("--tensorboard", action="store_true", help="curves and heatmaps in RUN/tensorboard")
     parser.add_argument("--validate-every", type=int, default=500, metavar="STEPS", help="(%(default)s)")
@@ -91,6 +92,7 @@ def _train(options: argparse.Namespace) -> int:
         options.device,
         time_budget_s=60 * options.time_budget if options.time_budget else None,
         accumulate=options.accumulate,
+        bf16=options.bf16,
         compiled=options.compile,
         validate_every=options.validate_every,
     )

@@ -40,6 +40,8 @@ class Run:
     """The schedule then ends at this many seconds, or after the recipe's epochs if that is sooner."""
     accumulate: int = 1
     """Pieces that a process divides its share of a step's batch into; their gradients are averaged."""
+    bf16: bool = False
+    """Autocast to bfloat16 on a CPU too; a GPU always does."""
     compiled: bool = False
     """Run the network through torch.compile: minutes before the first step, then faster on a GPU."""
     save_every: int = 200
@@ -192,7 +194,8 @@ class Trainer:
         return nullcontext() if self._parallel is None or last else self._parallel.no_sync()
 
     def _mixed_precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+        mixed = self.run.bf16 or self.device.type == "cuda"
+        return torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext()
 
     def _validate(self) -> dict[str, float] | None:
         if self.held_out is None:
