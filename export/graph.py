@@ -21,7 +21,7 @@ except ImportError as error:
 
 log = logging.getLogger(__name__)
 
-OPSET = 19  # QuantizeLinear of FP16; read by TensorRT 10 and later and by ONNX Runtime 1.15 and later
+OPSET = 17  # read by TensorRT 8.6 and later and by ONNX Runtime 1.13 and later
 
 
 def export_network(

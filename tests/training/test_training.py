@@ -241,6 +241,15 @@ class TestTrainer:
         np.testing.assert_allclose(losses[True], losses[False], rtol=1e-3)
 
 
+def test_bfloat16_learns_nearly_the_same(pack: Pack, tmp_path: Path) -> None:
+    losses: dict[bool, list[float]] = {False: [], True: []}
+    for bf16, kept in losses.items():
+        run = trainer(pack, tmp_path / f"run{bf16}", replace(TINY, epochs=1), bf16=bf16)
+        run.train(lambda report, kept=kept: kept.append(report.loss))
+    assert losses[True] != losses[False]
+    np.testing.assert_allclose(losses[True], losses[False], rtol=0.05)
+
+
 def test_the_peak_term_is_least_at_the_wanted_heatmap_and_pulls_from_afar() -> None:
     torch.manual_seed(0)
     wanted = torch.zeros(1, 2, 8, 6)
