@@ -58,7 +58,8 @@ def test_two_processes_learn_what_one_accumulates(pack: Path, tmp_path: Path) ->
     assert shared.keys() == single.keys()
     for name, value in single.items():
         if name.startswith("gradient"):
-            torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-4 * float(value.abs().max()) + 1e-9)
+            # Norms over the few cells of two people magnify rounding; a wrong share would be off by a factor of two.
+            torch.testing.assert_close(shared[name], value, rtol=1e-2, atol=1e-2 * float(value.abs().max()) + 1e-7)
         else:  # AP and its kin: the same to the last bit, nobody is counted twice
             torch.testing.assert_close(shared[name], value, rtol=0, atol=0, equal_nan=True)
 
