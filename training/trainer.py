@@ -161,11 +161,11 @@ class Trainer:
             speed = self.recipe.batch / (self.elapsed_s - before)
             ended = self.progress >= 1
             figures = self._validate() if ended or self.step % self.run.validate_every == 0 else None
-            if self.processes.first and (ended or figures is not None or self.step % self.run.save_every == 0):
-                self._save(figures)
             report = Report(self.step, self.progress, loss, rate, speed, figures)
             if self.processes.first:
-                self._log(report)
+                self._log(report)  # before the state: what a kill leaves too many, `_cut_log` drops
+                if ended or figures is not None or self.step % self.run.save_every == 0:
+                    self._save(figures)
             yield report
 
     def _learn(self, batch: Batch) -> float:
