@@ -9,6 +9,7 @@ import numpy as np
 from .export.package import export_bundle, open_checkpoint
 from .export.report import parity_table
 from .export.verify import verify_bundle
+from .pose.batches import unlabelled
 from .pose.boxes import read_boxes
 from .pose.crop import crop_people
 from .pose.pictures import read_image
@@ -35,7 +36,7 @@ def demo(out: Path, source: Path | None = None, boxes: Path | None = None) -> bo
     crops = []
     for path, image in zip(paths, images, strict=True):
         people = known[path.name].boxes if path.name in known else np.array([whole_image(image)])
-        crops.append(crop_people(image, people, bundle.spec)[0])
+        crops.append(unlabelled(crop_people(image, people, bundle.spec)[0], bundle.spec))
     ladder = verify_bundle(bundle, crops)
     print(f"2. ONNX Runtime against PyTorch on the photograph:\n{parity_table([rung.facts() for rung in ladder])}")
 

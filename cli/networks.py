@@ -30,6 +30,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
+    from ..export.precisions import PRECISIONS
+    from .calibrating import add_calibration
+
     parser.add_argument(
         "checkpoint", type=Path, nargs="?", help=".safetensors, or .pth with --network; the shipped weights if absent"
     )
@@ -37,8 +40,10 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="VARIANT", help="the network of a plain state dict, or of --untrained")
     parser.add_argument("--joints", type=int, help="refuse a checkpoint with another number of joints")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
-    parser.add_argument("--precisions", default="fp32", help="comma-separated: fp32 (%(default)s)")
+    parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
+    parser.add_argument("--whole", action="store_true", help="add graphs from pixels, and from crops, to keypoints")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="verify on these photographs, not on noise")
+    add_calibration(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that stands there")
     parser.add_argument("--json", action="store_true", help="for machines")
 
@@ -46,6 +51,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _export(options: argparse.Namespace) -> int:
     from ..export.package import export_bundle, open_checkpoint
     from ..export.verify import photograph_crops
+    from .calibrating import calibration_of, progress
 
     checkpoint = open_checkpoint(
         options.checkpoint, network=options.network, joints=options.joints, untrained=options.untrained
@@ -55,9 +61,12 @@ def _export(options: argparse.Namespace) -> int:
         checkpoint,
         options.out,
         precisions=options.precisions.split(","),
+        calibration=calibration_of(options),
+        whole=options.whole,
         trained=not options.untrained,
         crops=crops,
         overwrite=options.overwrite,
+        progress=progress,
     )
     measured = {name: dict(artefact.measured) for name, artefact in bundle.artefacts.items() if artefact.measured}
     if options.json:
@@ -66,7 +75,57 @@ def _export(options: argparse.Namespace) -> int:
         from ..export.report import parity_table
 
         print(f"{bundle.root}: {bundle.variant}{'' if bundle.trained else ', untrained'}")
-        print(parity_table([facts["parity"] for facts in measured.values()]))
+        print(parity_table([facts["parity"] for facts in measured.values() if "parity" in facts]))
+        for name, facts in measured.items():
+            if "int8" in facts:
+                print(f"{name}: {len(facts['int8']['units'])} units, {facts['int8']['int8_macs']:.1%} of multiply-adds")
+    return 0
+
+
+def _add_finetune(parser: argparse.ArgumentParser) -> None:
+    from ..calibration.finetune import Tuning
+    from .calibrating import add_calibration
+
+    parser.add_argument("checkpoint", type=Path, nargs="?", help=".safetensors; the shipped weights if absent")
+    parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the .safetensors to write")
+    parser.add_argument("--steps", type=int, default=Tuning.steps, help="(%(default)s)")
+    parser.add_argument("--batch", type=int, default=Tuning.batch, help="people in a step (%(default)s)")
+    parser.add_argument("--rate", type=float, default=Tuning.learning_rate, help="of learning (%(default)s)")
+    add_calibration(parser)
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..benchmarks.results import write_result
+    from ..calibration.finetune import Tuning
+    from ..export.finetune import finetune_checkpoint
+    from ..export.package import open_checkpoint
+    from .calibrating import calibration_of, progress
+
+    tuning = Tuning(options.steps, options.batch, options.rate, options.seed)
+    checkpoint = open_checkpoint(options.checkpoint)
+    with tqdm(total=tuning.steps, desc="fine-tuning", unit="step", disable=None) as bar:
+
+        def watch(step: int, loss: float) -> None:
+            bar.update(step + 1 - bar.n)
+            bar.set_postfix(loss=f"{loss:.2e}", refresh=False)
+
+        drifts = finetune_checkpoint(
+            checkpoint, options.out, calibration_of(options), tuning, progress=progress, watch=watch
+        )
+    facts = {name: drift.facts() for name, drift in zip(("before", "after"), drifts, strict=True)}
+    if options.result:
+        write_result(options.result, "lehrnet finetune --calibration FOLDER --out CHECKPOINT", facts)
+    if options.json:
+        print(json.dumps(facts))
+    else:
+        print(f"{options.out}: everything in INT8, against the first FP32 network")
+        for name, drift in zip(("before", "after"), drifts, strict=True):
+            ap = "" if drift.ap is None else f", AP {drift.ap:.4f} of {drift.reference_ap:.4f}"
+            print(f"  {name:6} OKS drop {drift.oks_drop:.4f}, p99 {drift.p99_px:.1f} px{ap}")
     return 0
 
 
@@ -102,9 +161,16 @@ COMMANDS = (
     Command(
         "export",
         "Write a bundle from a checkpoint.",
-        "lehrnet export weights.safetensors --out bundle",
+        "lehrnet export weights.safetensors --out bundle --precisions fp32,fp16,int8 --calibration coco/",
         _add_export,
         _export,
+    ),
+    Command(
+        "finetune",
+        "Teach a network to bear INT8.",
+        "lehrnet finetune weights.safetensors --calibration coco/ --out tuned.safetensors",
+        _add_finetune,
+        _finetune,
     ),
     Command(
         "verify",

@@ -1,12 +1,16 @@
 """From a checkpoint to a verified bundle."""
 
 from .graph import export_module, export_network
-from .package import PRECISIONS, export_bundle
-from .verify import Parity, photograph_crops, random_crops, verify_bundle
+from .package import export_bundle
+from .parity import Parity
+from .precisions import PRECISIONS, Calibration
+from .verify import Rung, photograph_crops, random_crops, verify_bundle
 
 __all__ = [
     "PRECISIONS",
+    "Calibration",
     "Parity",
+    "Rung",
     "export_bundle",
     "export_module",
     "export_network",

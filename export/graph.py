@@ -21,7 +21,10 @@ except ImportError as error:
 
 log = logging.getLogger(__name__)
 
-OPSET = 17  # read by TensorRT 8.6 and later and by ONNX Runtime 1.13 and later
+FreeSides = Mapping[str, Mapping[int, str]]
+"""By a tensor's name: the names of its sides of any length."""
+
+OPSET = 19  # FP16 may be quantised from here on; read by TensorRT 10 and ONNX Runtime 1.15
 
 
 def export_network(
@@ -32,11 +35,18 @@ def export_network(
 
 
 def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) -> onnx.ModelProto:
-    """Trace a module, simplify its graph, check it and write it.
+    """Trace a module from crops to heatmaps, simplify its graph, check it and write it.
 
     `crops` (N, 3, H, W) to `heatmaps` (N, K, H/4, W/4), N free; nodes are named by their module's path.
     """
     example = torch.zeros(2, 3, *input_size)
+    return trace(module, (example,), path, {INPUT_NAME: {0: "batch"}}, {OUTPUT_NAME: {0: "batch"}})
+
+
+def trace(
+    module: nn.Module, example: tuple[torch.Tensor, ...], path: Path, inputs: FreeSides, outputs: FreeSides
+) -> onnx.ModelProto:
+    """Trace a module by an example, simplify its graph, check it and write it; which sides are free stands by name."""
     with warnings.catch_warnings():
         # Tracing is deprecated, but takes seconds where the dynamo exporter takes minutes (docs/decisions/0003).
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -44,13 +54,13 @@ def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) ->
         warnings.filterwarnings("ignore", message="ONNX export mode is set to TrainingMode.EVAL")  # instance_norm
         torch.onnx.export(
             module.eval(),
-            (example,),
+            example,
             str(path),
             dynamo=False,
             opset_version=OPSET,
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_axes={INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}},
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={**inputs, **outputs},
         )
     traced = onnx.load(str(path))
     simplified, same = onnxsim.simplify(traced)
@@ -60,6 +70,11 @@ def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) ->
     onnx.save(simplified, str(path))
     log.info("%s: %d nodes, %d as traced", path.name, len(simplified.graph.node), len(traced.graph.node))
     return simplified
+
+
+def opset(path: Path) -> int:
+    """The opset that a graph asks for."""
+    return onnx.load(str(path)).opset_import[0].version
 
 
 def tool_versions() -> Mapping[str, str]:

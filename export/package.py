@@ -1,20 +1,24 @@
 """From a checkpoint to a bundle: graphs, weights, proof and manifest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import onnx
 import torch
 
 from ..model.checkpoint import DEFAULT_WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
 from ..model.config import DEFAULT_VARIANT, NetworkConfig, variant_name
 from ..model.network import create_model
+from ..pose.batches import LabelledBatch
 from ..pose.spec import spec_for
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
-from .graph import OPSET, export_network, tool_versions
-from .verify import Crops, random_crops, verify_bundle
-
-PRECISIONS = ("fp32",)
+from .card import write_card
+from .graph import export_network, opset, tool_versions
+from .precisions import PRECISIONS, Calibration, Family, Progress
+from .verify import random_crops, verify_bundle
+from .whole import check_whole, write_whole
 
 
 def open_checkpoint(
@@ -30,40 +34,68 @@ def open_checkpoint(
     return load_checkpoint(path or DEFAULT_WEIGHTS, network=network, joints=joints)
 
 
+def ranges_beside(out: Path) -> Path:
+    """Where the activation ranges of a bundle are kept: beside it, so that a killed export finds them."""
+    return out.with_name(f"{out.name}.ranges.json")
+
+
 def export_bundle(
     checkpoint: Checkpoint,
     out: Path,
     *,
-    precisions: Iterable[str] = PRECISIONS,
+    precisions: Iterable[str] = ("fp32",),
+    calibration: Calibration | None = None,
+    whole: bool = False,
     trained: bool = True,
-    crops: Iterable[Crops] | None = None,
+    crops: Iterable[LabelledBatch] | None = None,
     overwrite: bool = False,
+    progress: Progress = lambda things, _, __: things,
 ) -> Bundle:
-    """Write a bundle under `out` and return it; nothing is written unless every graph equals the network.
+    """Write a bundle under `out` and return it; nothing is written unless every graph passes the parity ladder.
 
-    The proof runs on batches of `crops`, or on noise; its figures stand in the manifest.
+    The ladder runs on batches of `crops`, else on the judged people of `calibration`, else on noise; its figures
+    stand in the manifest. `whole` adds the graphs from pixels to keypoints. ValueError for unknown precisions, for
+    INT8 without calibration, and for a budget that cannot be kept.
     """
-    precisions = tuple(precisions)
+    precisions = tuple(dict.fromkeys(("fp32", *precisions)))
     unknown = [name for name in precisions if name not in PRECISIONS]
-    if unknown or not precisions:
-        raise ValueError(
-            f"precisions are {', '.join(precisions) or 'none'}; this version writes {', '.join(PRECISIONS)}"
-        )
+    if unknown:
+        raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights, graph = folder / "model.safetensors", folder / "fp32.onnx"
         save_checkpoint(weights, checkpoint)
         model = export_network(checkpoint.network, checkpoint.spec.input_size, graph)
-        artefacts = {
-            WEIGHTS: Artefact.of(weights),
-            "fp32": Artefact.of(graph, opset=OPSET, tools=tool_versions()),
-        }
-        variant = variant_name(checkpoint.network.config)
-        bundle = Bundle(folder, variant, checkpoint.spec, trained, checkpoint.note, artefacts)
-        batches = random_crops(checkpoint.spec) if crops is None else crops
-        for parity in verify_bundle(bundle, batches):
-            if not parity.passed:
-                raise RuntimeError(f"the {parity.rung} graph is not the network that it came from: {parity.facts()}")
-            measured = {"nodes": len(model.graph.node), "parity": parity.facts()}
-            artefacts[parity.rung] = replace(artefacts[parity.rung], measured=measured)
+        artefacts = {WEIGHTS: Artefact.of(weights), "fp32": _artefact(graph, "fp32", {"nodes": len(model.graph.node)})}
+        judged = None
+        if len(precisions) > 1:
+            family = Family(graph, checkpoint.spec, calibration, ranges_beside(out), progress)
+            for precision in precisions[1:]:
+                written = family.write(precision)
+                onnx.checker.check_model(written.model, full_check=True)
+                path = folder / f"{precision}.onnx"
+                onnx.save(written.model, str(path))
+                measured = {"nodes": len(written.model.graph.node), **written.measured}
+                artefacts[precision] = _artefact(path, precision, measured)
+            judged = family.judge
+        bundle = Bundle(
+            folder, variant_name(checkpoint.network.config), checkpoint.spec, trained, checkpoint.note, artefacts
+        )
+        batches = crops or (judged.batches if judged is not None else random_crops(checkpoint.spec))
+        for rung in verify_bundle(bundle, batches):
+            if not rung.passed:
+                kind = "is not the network that it came from" if rung.name == "fp32" else "strays too far"
+                raise RuntimeError(f"the {rung.name} graph {kind}: {rung.fault}")
+            found = artefacts[rung.name]
+            artefacts[rung.name] = replace(found, measured={**found.measured, "parity": rung.facts()})
+        if whole:
+            for name, path in write_whole(bundle).items():
+                precision = name.partition("_")[2]
+                distances = {"px_from_ordinary_path": check_whole(bundle, precision)}
+                artefacts[name] = _artefact(path, precision, distances)
         write_manifest(bundle)
+        write_card(bundle)
     return open_bundle(out)
+
+
+def _artefact(path: Path, precision: str, measured: Mapping[str, Any]) -> Artefact:
+    return Artefact.of(path, precision=precision, opset=opset(path), tools=tool_versions(), measured=measured)

@@ -3,21 +3,41 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-COLUMNS = "rung    crops   heatmap difference   joints   near ties   drift (crop px)   verdict"
+HEADER = ("rung", "people", "heatmap max", "mean", "median px", "p99 px", "over 3 px", "OKS", "AP", "verdict")
+
+
+def ladder_rows(ladder: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A header and one row a rung; `ladder` holds `Rung.facts()`. Heatmaps in shares of their range, crop px."""
+    return [HEADER, *(_row(rung) for rung in ladder)]
 
 
 def parity_table(ladder: Sequence[Mapping[str, Any]]) -> str:
-    """One line a rung; `ladder` holds `Parity.facts()`."""
-    lines = [COLUMNS, *(_line(rung) for rung in ladder)]
-    if any(rung["near_ties"] for rung in ladder):
-        farthest = max(rung["near_tie_drift_px"] for rung in ladder)
-        lines.append(f"near ties: the arg-max may jump between equal cells; they moved up to {farthest:.3g} px")
+    """One line a rung, and what the first bad one suffers from."""
+    rows = ladder_rows(ladder)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    ties = [rung for rung in ladder if rung["precision"] == "fp32" and rung["near_ties"]]
+    if ties:
+        lines.append(
+            f"fp32: {ties[0]['near_ties']} of {ties[0]['joints']} joints are near-ties, whose arg-max may jump between "
+            f"equal cells: not judged"
+        )
+    lines += [f"first bad rung: {rung['rung']}: {rung['fault']}" for rung in ladder if not rung["passed"]][:1]
     return "\n".join(lines)
 
 
-def _line(rung: Mapping[str, Any]) -> str:
-    share = rung["heatmap_difference"] / rung["heatmap_range"] if rung["heatmap_range"] else float("nan")
+def _row(rung: Mapping[str, Any]) -> tuple[str, ...]:
+    drift = rung["drift"]
+    spread = drift["heatmap_range"] or float("nan")
     return (
-        f"{rung['rung']:6} {rung['crops']:6d}   {share:8.1e} of range   {rung['joints']:6d}   {rung['near_ties']:9d}   "
-        f"{rung['drift_px']:15.4f}   {'ok' if rung['passed'] else 'FAILED'}"
+        rung["rung"],
+        str(drift["people"]),
+        f"{drift['heatmap_max'] / spread:.1e}",
+        f"{drift['heatmap_mean'] / spread:.1e}",
+        f"{drift['median_px']:.3f}",
+        f"{drift['p99_px']:.2f}",
+        f"{drift['moved']:.2%}",
+        f"{drift['oks']:.4f}",
+        "-" if drift["ap"] is None else f"{drift['ap']:.4f}",
+        "ok" if rung["passed"] else "FAILED",
     )

@@ -5,10 +5,19 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .crop import Affines, crop_people
+from .crop import Affines, crop_people, invert_affines, transform_points
 from .data import PoseData
 from .pictures import read_image
 from .spec import PoseSpec
+
+LabelledBatch = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
+"""Crops (n, 3, H, W), keypoints (n, K, 3) in crop px, whose last is 0 for a joint without label, and areas (n,) in crop
+px^2."""
+
+
+def unlabelled(crops: NDArray[np.float32], spec: PoseSpec) -> LabelledBatch:
+    """Crops of people of whom nothing is known."""
+    return crops, np.zeros((len(crops), len(spec.joints), 3)), np.zeros(len(crops))
 
 
 def crop_batches(
@@ -29,3 +38,15 @@ def crop_batches(
             crops, affines, size = crops[size:], affines[size:], next(wanted)
     if len(crops):
         yield crops, affines
+
+
+def labelled_batches(people: PoseData, spec: PoseSpec, sizes: Iterable[int]) -> Iterator[LabelledBatch]:
+    """The crops of `crop_batches` with the labels of the people in them."""
+    start = 0
+    rows = np.argsort(people.image_of, kind="stable")
+    for crops, affines in crop_batches(people, spec, sizes):
+        mine = rows[start : start + len(crops)]
+        keypoints = people.keypoints[mine].copy()
+        keypoints[..., :2] = transform_points(keypoints[..., :2], invert_affines(affines))
+        yield crops, keypoints, people.areas[mine] / np.linalg.det(affines[:, :, :2])
+        start += len(crops)

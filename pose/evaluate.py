@@ -79,6 +79,41 @@ def person_scores(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
 
 
+def figures_by_person(
+    points: NDArray[np.floating], truth: NDArray[np.floating], areas: NDArray[np.floating], spec: PoseSpec
+) -> dict[str, float]:
+    """COCO's figures of points (N, K, 3) against labels (N, K, 3), areas (N,), in crop px: one person an image."""
+    height, width = spec.input_size
+    frame = {"category_id": PERSON_CATEGORY, "bbox": [0, 0, width, height], "iscrowd": 0}
+    people: list[dict[str, Any]] = [
+        {
+            **frame,
+            "id": row + 1,
+            "image_id": row,
+            "keypoints": truth[row].ravel().tolist(),
+            "num_keypoints": int((truth[row, :, 2] > 0).sum()),
+            "area": float(areas[row]),
+        }
+        for row in range(len(truth))
+    ]
+    labels = {
+        "images": [{"id": row, "width": width, "height": height} for row in range(len(truth))],
+        "annotations": people,
+        "categories": [{"id": PERSON_CATEGORY, "name": "person", "keypoints": list(spec.joints.joints)}],
+    }
+    scores = person_scores(points)
+    results = [
+        {
+            "image_id": row,
+            "category_id": PERSON_CATEGORY,
+            "keypoints": points[row].ravel().tolist(),
+            "score": float(scores[row]),
+        }
+        for row in range(len(points))
+    ]
+    return coco_figures(labels, results, spec.joints)
+
+
 def _found_joints(people: PoseData, points: NDArray[np.float32]) -> dict[str, float]:
     """PCK by joint."""
     sizes = (people.boxes[:, 2:] - people.boxes[:, :2]).max(1)

@@ -1,5 +1,6 @@
 """ONNX Runtime, on the CPU or on CUDA."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ try:
 except ImportError as error:
     raise ImportError("ONNX Runtime is not installed: pip install 'lehrnet[cpu]' or 'lehrnet[gpu]'") from error
 
+log = logging.getLogger(__name__)
+
 UNREADABLE = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented)
 CUDA = "CUDAExecutionProvider"
 
@@ -28,15 +31,7 @@ class OnnxSession:
     def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
         gpu = _choose_gpu(device)
         self.device = "cpu" if gpu is None else f"cuda:{gpu}"
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors: its warnings speak to the authors of graphs
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        providers = ["CPUExecutionProvider"] if gpu is None else [(CUDA, {"device_id": gpu}), "CPUExecutionProvider"]
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except UNREADABLE as error:
-            raise ValueError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
+        self._session = open_graph(path, gpu, threads)
         if gpu is not None and CUDA not in self._session.get_providers():
             raise RuntimeError(f"ONNX Runtime found no usable CUDA for {device}; use device cpu or mend the driver")
         inputs = [node.name for node in self._session.get_inputs()]
@@ -50,6 +45,27 @@ class OnnxSession:
         """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
         check_crops(crops, self.spec.input_size)
         return np.asarray(self._session.run([OUTPUT_NAME], {INPUT_NAME: crops})[0])
+
+
+def open_graph(path: Path, gpu: int | None = None, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """Any ONNX file on the CPU or on a GPU; ValueError for one that ONNX Runtime cannot run."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: its warnings speak to the authors of graphs
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    providers = ["CPUExecutionProvider"] if gpu is None else [(CUDA, {"device_id": gpu}), "CPUExecutionProvider"]
+    try:
+        try:
+            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except errors.InvalidGraph as error:
+            # 1.32 fuses Q/DQ pairs of FP16 into operators that it then refuses to run.
+            if "QLinear" not in str(error):
+                raise
+            log.warning("%s: ONNX Runtime runs INT8 beside FP16 step by step: exact, but slow; see int8_cpu", path.name)
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
 
 
 def _choose_gpu(device: str) -> int | None:

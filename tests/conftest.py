@@ -48,6 +48,16 @@ def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     return export_bundle(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny").root
 
 
+@pytest.fixture(scope="session")
+def drawn_folder(tmp_path_factory) -> Path:
+    """A COCO data folder of drawn people with exact labels: enough of them to calibrate on."""
+    from lehrnet.pose.synthetic import write_synthetic
+
+    folder = tmp_path_factory.mktemp("drawn") / "data"
+    assert write_synthetic(folder, 16) >= 24
+    return folder
+
+
 @pytest.fixture
 def data_folder(tmp_path) -> Path:
     """A COCO data folder with two pictures and three people, one of them without keypoints."""

@@ -5,7 +5,6 @@ photograph again.
 """
 
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,14 +17,13 @@ from numpy.typing import NDArray
 
 from ..pose.augment import MARGIN
 from ..pose.crop import Affines, invert_affines, person_affines, sample_upright, transform_points
-from ..pose.data import PoseData
+from ..pose.data import PoseData, is_held_out
 from ..pose.files import filling
 from ..pose.pictures import read_image
 from ..pose.spec import PoseSpec
 
 JPEG_QUALITY = 92
 SHARD_BYTES = 48 << 20
-HELD_OUT_EVERY = 20  # one image in twenty is kept for validation
 FORMAT = "lehrnet-pack-2"
 
 
@@ -151,7 +149,7 @@ class _Shard:
         image, affines = read_image(path), stored_affines(people.boxes, spec)
         keypoints = people.keypoints.copy()
         keypoints[..., :2] = transform_points(keypoints[..., :2], invert_affines(affines))
-        held_out = zlib.crc32(path.name.encode()) % HELD_OUT_EVERY == 0
+        held_out = is_held_out(path)
         for row, affine in enumerate(affines):
             crop = sample_upright(image, affine, self.size).round().astype(np.uint8)
             _, encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -1,18 +1,14 @@
 """AP on people that were held out: fast enough to run during training."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..pose.boxes import PERSON_CATEGORY
-from ..pose.evaluate import person_scores
+from ..pose.evaluate import figures_by_person
 from ..pose.heatmap import cells_to_crop, decode
-from ..pose.metrics import COCO_FIGURES, coco_figures
-from ..pose.spec import PoseSpec
+from ..pose.metrics import COCO_FIGURES
 from .batches import Batches
 from .processes import Processes
 
@@ -38,39 +34,4 @@ def held_out_figures(
     gathered = [part for share in processes.gather(parts) for part in share]
     rows, points, truth, areas = (np.concatenate([part[place] for part in gathered]) for place in range(4))
     order = np.argsort(rows)
-    return _figures(points[order], truth[order], areas[order], people.spec)
-
-
-def _figures(
-    points: NDArray[np.float64], truth: NDArray[np.float64], areas: NDArray[np.float64], spec: PoseSpec
-) -> dict[str, float]:
-    """AP and its kin of points (N, K, 3) against labels (N, K, 3), one person an image."""
-    height, width = spec.input_size
-    frame = {"category_id": PERSON_CATEGORY, "bbox": [0, 0, width, height], "iscrowd": 0}
-    people: list[dict[str, Any]] = [
-        {
-            **frame,
-            "id": row + 1,
-            "image_id": row,
-            "keypoints": truth[row].ravel().tolist(),
-            "num_keypoints": int((truth[row, :, 2] > 0).sum()),
-            "area": float(areas[row]),
-        }
-        for row in range(len(truth))
-    ]
-    labels = {
-        "images": [{"id": row, "width": width, "height": height} for row in range(len(truth))],
-        "annotations": people,
-        "categories": [{"id": PERSON_CATEGORY, "name": "person", "keypoints": list(spec.joints.joints)}],
-    }
-    scores = person_scores(points)
-    results = [
-        {
-            "image_id": row,
-            "category_id": PERSON_CATEGORY,
-            "keypoints": points[row].ravel().tolist(),
-            "score": float(scores[row]),
-        }
-        for row in range(len(points))
-    ]
-    return coco_figures(labels, results, spec.joints)
+    return figures_by_person(points[order], truth[order], areas[order], people.spec)

@@ -1,0 +1,89 @@
+"""An ONNX graph that can be asked questions: who makes a tensor, who reads it, what is its shape and its type."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+Shape = tuple[int, ...]
+"""Without the batch."""
+
+
+class Graph:
+    """A look at a model that `export` wrote. `model` is a copy whose constants are all initialisers."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.model = model = _with_initialisers(model)
+        self.nodes: list[NodeProto] = list(model.graph.node)
+        self.constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.producer: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output}
+        self.consumers: dict[str, list[NodeProto]] = defaultdict(list)
+        for node in self.nodes:
+            for name in node.input:
+                self.consumers[name].append(node)
+        self._types = {
+            value.name: value.type.tensor_type
+            for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        }
+
+    @property
+    def inputs(self) -> list[str]:
+        return [value.name for value in self.model.graph.input]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [value.name for value in self.model.graph.output]
+
+    def shape(self, tensor: str) -> Shape:
+        """Height, width and the like of a tensor; the batch is left out."""
+        if tensor in self.constants:
+            return tuple(self.constants[tensor].dims)
+        return tuple(side.dim_value for side in self._types[tensor].shape.dim[1:])
+
+    def is_float(self, tensor: str) -> bool:
+        """Whether a tensor holds float32, the type in which `export` writes a graph."""
+        if tensor in self.constants:
+            return self.constants[tensor].data_type == TensorProto.FLOAT
+        return tensor in self._types and self._types[tensor].elem_type == TensorProto.FLOAT
+
+    def constant(self, tensor: str) -> NDArray[np.generic]:
+        """The values of an initialiser."""
+        return numpy_helper.to_array(self.constants[tensor])
+
+    def macs(self, node: NodeProto) -> int:
+        """Multiply-adds of a Conv or a MatMul for one crop; 0 for anything else."""
+        if node.op_type == "Conv":
+            return int(np.prod(self.shape(node.input[1]))) * int(np.prod(self.shape(node.output[0])[1:]))
+        if node.op_type == "MatMul":
+            rows = self.shape(node.input[0])
+            return int(np.prod(self.shape(node.output[0]))) * rows[-1]
+        return 0
+
+
+def read_graph(path: Path) -> Graph:
+    """Read an ONNX file; ValueError where it is none, or where its tensors have no shapes."""
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:
+        raise ValueError(f"{path} is not an ONNX model: {error}") from error
+    return Graph(onnx.shape_inference.infer_shapes(model))
+
+
+def _with_initialisers(model: ModelProto) -> ModelProto:
+    """A copy with an initialiser in place of each Constant node."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    nodes = [node for node in copy.graph.node if node.op_type != "Constant"]
+    for node in copy.graph.node:
+        if node.op_type == "Constant":
+            value = copy.graph.initializer.add()
+            value.CopyFrom(node.attribute[0].t)
+            value.name = node.output[0]
+    kept = ModelProto()
+    kept.CopyFrom(copy)
+    del kept.graph.node[:]
+    kept.graph.node.extend(nodes)
+    return kept

@@ -1,0 +1,35 @@
+"""What a graph costs its users: the keypoints of judged people, against those of the FP32 graph and against labels."""
+
+import tempfile
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from ..pose.drift import Comparison, Drift
+from ..pose.spec import PoseSpec
+from ..runtime.session import open_session
+from .samples import Sample
+
+BATCH = 16
+
+
+class Judge:
+    """Judged people in memory, with what the FP32 graph found in them; `judge(model)` says how far a graph drifts."""
+
+    def __init__(self, sample: Sample, spec: PoseSpec, fp32: Path) -> None:
+        self.spec, self.labelled = spec, sample.labelled
+        session = open_session(fp32, "cpu")
+        self.batches = list(sample.batches(spec, BATCH))
+        self._expected = [session.run(crops) for crops, _, _ in self.batches]
+
+    def __call__(self, model: ModelProto, batches: int | None = None) -> Drift:
+        """Run a graph over everyone, or over the first `batches` only; by ONNX Runtime on the CPU."""
+        comparison = Comparison(self.spec)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "judged.onnx"
+            onnx.save(model, str(path))
+            session = open_session(path, "cpu")
+        for batch, expected in zip(self.batches[:batches], self._expected[:batches], strict=True):
+            comparison.see(expected, session.run(batch[0]), batch)
+        return comparison.drift()

@@ -1,0 +1,155 @@
+"""Explicit INT8: Q/DQ pairs on activations, int8 weights behind their own DQ."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from .graph import Graph
+from .placement import Placement, place
+
+LARGEST = 127  # symmetric int8 leaves -128 unused: TensorRT asks for it in weights
+SMALLEST_SCALE = 2.0**-14  # FP16's smallest normal number: scales are FP16 in a typed graph
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How activations are held in 8 bits."""
+
+    unsigned: bool = False
+    """uint8, whose zero point is 0 where no value is negative: ONNX Runtime's CPU then takes a ReLU into the conv
+    before it. Otherwise int8 around 0, as TensorRT wants it."""
+    outputs: bool = False
+    """Pairs on what INT8 convs put out (`placement.place`)."""
+
+
+TENSORRT = Scheme()
+CPU = Scheme(unsigned=True, outputs=True)
+
+
+def quantise(
+    graph: Graph,
+    convs: Collection[str],
+    thresholds: Mapping[str, float],
+    non_negative: Collection[str],
+    scheme: Scheme = TENSORRT,
+) -> ModelProto:
+    """The graph with these convs in INT8; everything else stays as it is.
+
+    `thresholds` says for each tensor of `placement.place` where it is clipped, `non_negative` which of them never
+    was below 0. Weights are int8 by output channel (axis 0), their scales and the activations' exact in FP16.
+    """
+    placement = place(graph, convs, outputs=scheme.outputs)
+    writer = _Writer(graph, placement)
+    for group in placement.groups:
+        missing = [tensor for tensor in group if tensor not in thresholds]
+        if missing:
+            raise ValueError(f"the ranges have no tensor {missing[0]!r}: they were collected on another graph")
+        largest = max(thresholds[tensor] for tensor in group)
+        from_zero = scheme.unsigned and all(tensor in non_negative for tensor in group)
+        writer.add_pairs(group, largest, from_zero=from_zero, unsigned=scheme.unsigned)
+    for node in graph.nodes:
+        if node.name in convs:
+            writer.add_weight(node)
+    return writer.model()
+
+
+def input_scales(graph: Graph, convs: Collection[str], thresholds: Mapping[str, float]) -> dict[str, float]:
+    """The scale of each conv's INT8 input, by the conv's path in the module tree."""
+    largest = {
+        tensor: max(map(thresholds.__getitem__, group)) for group in place(graph, convs).groups for tensor in group
+    }
+    chosen = [node for node in graph.nodes if node.name in convs]
+    return {
+        node.input[1].removesuffix(".weight"): float(fp16_exact(np.array(largest[node.input[0]] / LARGEST)))
+        for node in chosen
+    }
+
+
+def fp16_exact(scales: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Scales rounded to numbers that FP16 holds too, so that every form of a graph has the same ones."""
+    return np.maximum(scales, SMALLEST_SCALE).astype(np.float16).astype(np.float32)
+
+
+def quantise_weight(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Weights (O, I, h, w) as int8, and the scale (O,) of each output channel."""
+    scales = fp16_exact(np.abs(weight).max((1, 2, 3)) / LARGEST)
+    whole = np.rint(weight / scales[:, None, None, None]).clip(-LARGEST, LARGEST)
+    return whole.astype(np.int8), scales
+
+
+class _Writer:
+    """Puts a new graph together from the old one's nodes."""
+
+    def __init__(self, graph: Graph, placement: Placement) -> None:
+        self.graph, self.placement = graph, placement
+        self.pairs: dict[str, list[NodeProto]] = {}
+        self.weights: dict[str, NodeProto] = {}
+        self.constants: list[TensorProto] = []
+
+    def add_pairs(self, group: tuple[str, ...], largest: float, *, from_zero: bool, unsigned: bool) -> None:
+        """Q and DQ for each tensor of a group, with one scale and one zero point."""
+        scale = fp16_exact(np.array(largest / (255 if from_zero else LARGEST)))
+        zero = np.array(0 if from_zero else 128, np.uint8) if unsigned else np.array(0, np.int8)
+        parameters = [self._constant(f"{group[0]}/scale", scale), self._constant(f"{group[0]}/zero_point", zero)]
+        for tensor in group:
+            names = _quantised(tensor), _dequantised(tensor)
+            self.pairs[tensor] = [
+                helper.make_node("QuantizeLinear", [tensor, *parameters], [names[0]], name=f"{tensor}/QuantizeLinear"),
+                helper.make_node("DequantizeLinear", [names[0], *parameters], [names[1]], name=names[1]),
+            ]
+
+    def add_weight(self, conv: NodeProto) -> None:
+        """A conv's weight as int8 behind its DQ."""
+        name = conv.input[1]
+        whole, scales = quantise_weight(self.graph.constant(name))
+        parameters = [
+            self._constant(f"{name}/int8", whole),
+            self._constant(f"{name}/scale", scales),
+            self._constant(f"{name}/zero_point", np.zeros(len(scales), np.int8)),
+        ]
+        self.weights[conv.name] = helper.make_node(
+            "DequantizeLinear", parameters, [_dequantised(name)], name=_dequantised(name), axis=0
+        )
+
+    def model(self) -> ModelProto:
+        """The new graph, in the order of the old one."""
+        nodes = [pair for tensor in self.graph.inputs for pair in self.pairs.get(tensor, [])]
+        for node in self.graph.nodes:
+            if node.name in self.weights:
+                nodes.append(self.weights[node.name])
+            nodes.append(self._rewired(node))
+            nodes += [pair for tensor in node.output for pair in self.pairs.get(tensor, [])]
+        model = ModelProto()
+        model.CopyFrom(self.graph.model)
+        del model.graph.node[:], model.graph.initializer[:], model.graph.value_info[:]
+        model.graph.node.extend(nodes)
+        used = {name for node in nodes for name in node.input}
+        kept = [*self.graph.model.graph.initializer, *self.constants]
+        model.graph.initializer.extend(tensor for tensor in kept if tensor.name in used)
+        return model
+
+    def _rewired(self, node: NodeProto) -> NodeProto:
+        """A node that reads its inputs through their pairs where the placement says so."""
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        for place_of, tensor in enumerate(node.input):
+            if tensor in self.pairs and (node.name in self.placement.readers or tensor in self.placement.replaced):
+                copy.input[place_of] = _dequantised(tensor)
+        if node.name in self.weights:
+            copy.input[1] = self.weights[node.name].output[0]
+        return copy
+
+    def _constant(self, name: str, values: NDArray[np.generic]) -> str:
+        self.constants.append(numpy_helper.from_array(values, name))
+        return name
+
+
+def _quantised(tensor: str) -> str:
+    return f"{tensor}/quantised"
+
+
+def _dequantised(tensor: str) -> str:
+    return f"{tensor}/DequantizeLinear"

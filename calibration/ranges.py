@@ -1,0 +1,180 @@
+"""Ranges: what values each tensor of a graph takes on calibration people, collected once and kept as JSON."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
+
+from ..pose.files import naming, replacing
+from ..pose.spec import PoseSpec
+from ..runtime.bundle import INPUT_NAME
+from .graph import Graph
+from .observers import Method, Observer
+from .placement import place
+from .samples import Sample, check_photographs
+from .units import quantisable_units
+
+FORMAT = "lehrnet-ranges-1"
+BATCH = 8
+SAVE_EVERY = 8  # batches
+PEAK = "/largest"
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+@dataclass
+class Ranges:
+    """Observers of the tensors that may get a Q/DQ pair, and the largest |x| of every other float tensor."""
+
+    graph: str
+    """Fingerprint of the graph that they belong to."""
+    sample: Mapping[str, Any]
+    seen: int = 0
+    """Batches."""
+    observers: dict[str, Observer] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+
+    def thresholds(self, method: Method) -> dict[str, float]:
+        """Where each tensor is clipped."""
+        return {tensor: observer.threshold(method) for tensor, observer in self.observers.items()}
+
+    @property
+    def non_negative(self) -> set[str]:
+        """Tensors that never were below 0."""
+        return {tensor for tensor, observer in self.observers.items() if observer.low >= 0}
+
+    @property
+    def largest(self) -> dict[str, float]:
+        """The largest |x| of every tensor."""
+        return {**self.peaks, **{tensor: observer.largest for tensor, observer in self.observers.items()}}
+
+    def check(self, graph: Graph, path: Path) -> None:
+        """Raise ValueError unless they are of this graph."""
+        wanted = fingerprint(graph)
+        if self.graph != wanted:
+            raise ValueError(
+                f"{path} holds ranges of another checkpoint or size (graph {self.graph[:12]}, this one is "
+                f"{wanted[:12]}); collect them again with --calibration, or name other ones with --ranges"
+            )
+
+
+def fingerprint(graph: Graph) -> str:
+    """SHA-256 of a graph's nodes and weights."""
+    digest = hashlib.sha256()
+    for part in (*graph.nodes, *graph.constants.values()):
+        digest.update(part.SerializeToString(deterministic=True))
+    return digest.hexdigest()
+
+
+def collect_ranges(
+    graph: Graph, sample: Sample, spec: PoseSpec, path: Path, progress: Progress = lambda batches, _: batches
+) -> Ranges:
+    """Run the sample through the graph and write its ranges to `path`; ranges that are there already are read.
+
+    A run that was killed goes on where it was.
+    Memory is bounded by one batch of 8 people: histograms are kept, not activations. ValueError names the tensor
+    whose values are NaN or infinite, and refuses blank images and noise.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    count = -(-len(sample.people) // BATCH)
+    ranges = Ranges(fingerprint(graph), sample.facts())
+    for before in (read_ranges(found) for found in (path, unfinished) if found.is_file()):
+        if (before.graph, before.sample) == (ranges.graph, ranges.sample):
+            ranges = before
+            break
+    if ranges.seen == count:
+        return ranges
+    session = _Instrumented(graph)
+    for number, (crops, _, _) in enumerate(progress(sample.batches(spec, BATCH), count)):
+        if number == 0:
+            check_photographs(crops)
+        if number < ranges.seen:
+            continue
+        session.observe(crops, ranges)
+        ranges.seen = number + 1
+        if ranges.seen % SAVE_EVERY == 0:
+            write_ranges(unfinished, ranges)
+    write_ranges(path, ranges)
+    unfinished.unlink(missing_ok=True)
+    return ranges
+
+
+def write_ranges(path: Path, ranges: Ranges) -> None:
+    """Write ranges, whole or not at all."""
+    content = {
+        "format": FORMAT,
+        "graph": ranges.graph,
+        "sample": ranges.sample,
+        "seen": ranges.seen,
+        "peaks": ranges.peaks,
+        "tensors": {
+            name: {"low": each.low, "high": each.high, "limit": each.limit, "counts": each.counts.tolist()}
+            for name, each in ranges.observers.items()
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as written:
+        written.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def read_ranges(path: Path) -> Ranges:
+    """Read ranges; ValueError where the file is damaged or of another format."""
+    with naming(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
+        observers = {
+            name: Observer(facts["low"], facts["high"], facts["limit"], np.array(facts["counts"], np.int64))
+            for name, facts in content["tensors"].items()
+        }
+        return Ranges(content["graph"], content["sample"], content["seen"], observers, content["peaks"])
+
+
+class _Instrumented:
+    """A session that gives the observed tensors whole and of every other one the largest |x|."""
+
+    def __init__(self, graph: Graph) -> None:
+        convs = {name for unit in quantisable_units(graph) for name in unit.convs}
+        placed = {tensor for group in place(graph, convs, outputs=True).groups for tensor in group}
+        floats = [name for node in graph.nodes for name in node.output if graph.is_float(name)]
+        self._watches_input = INPUT_NAME in placed
+        self._whole = [name for name in floats if name in placed]
+        self._peaks = [name for name in floats if name not in placed]
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        model = self._instrumented(graph).SerializeToString()
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def observe(self, crops: NDArray[np.float32], ranges: Ranges) -> None:
+        """Take one batch into the ranges."""
+        values = self._session.run(self._whole + [name + PEAK for name in self._peaks], {INPUT_NAME: crops})
+        whole = dict(zip(self._whole, values, strict=False))
+        if self._watches_input:
+            whole[INPUT_NAME] = crops
+        for name, tensor in whole.items():
+            try:
+                ranges.observers.setdefault(name, Observer()).see(np.asarray(tensor))
+            except ValueError as error:
+                raise ValueError(f"on the calibration data {name}: {error}") from error
+        for name, peak in zip(self._peaks, values[len(self._whole) :], strict=True):
+            ranges.peaks[name] = max(ranges.peaks.get(name, 0.0), float(np.asarray(peak)))
+
+    def _instrumented(self, graph: Graph) -> ModelProto:
+        model = ModelProto()
+        model.CopyFrom(graph.model)
+        for name in self._peaks:
+            model.graph.node.add(op_type="Abs", input=[name], output=[name + "/magnitude"])
+            reduced = helper.make_node("ReduceMax", [name + "/magnitude"], [name + PEAK], keepdims=0)
+            model.graph.node.append(reduced)
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in self._whole)
+        peaks = (helper.make_tensor_value_info(name + PEAK, TensorProto.FLOAT, []) for name in self._peaks)
+        model.graph.output.extend(peaks)
+        return model

@@ -1,0 +1,60 @@
+"""TensorRT's rules for explicit INT8, checked on a graph without TensorRT."""
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+QUANTISE, DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
+
+
+def broken_rules(model: ModelProto) -> list[str]:
+    """What TensorRT 10 and 11 would refuse or not run in INT8; empty where all is well.
+
+    Symmetric (zero point 0, int8); activations by tensor, weights of convs by output channel (axis 0); every Q is
+    read by DQs of the same scale and by nothing else; an INT8 conv reads both its input and its weight through a DQ.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    maker = {name: node for node in model.graph.node for name in node.output}
+    broken = []
+    for node in model.graph.node:
+        if node.op_type in {QUANTISE, DEQUANTISE}:
+            broken += _of_pair(node, constants, maker)
+        elif node.op_type == "Conv":
+            broken += _of_conv(node, constants, maker)
+        broken += [
+            f"{node.name} reads {name} in INT8 without a DQ"
+            for name in node.input
+            if node.op_type != DEQUANTISE and name in maker and maker[name].op_type == QUANTISE
+        ]
+    return broken
+
+
+def _of_pair(node: NodeProto, constants: dict[str, TensorProto], maker: dict[str, NodeProto]) -> list[str]:
+    scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+    broken = []
+    if zero.dtype != np.int8 or zero.any():
+        broken.append(f"{node.name} is not symmetric: its zero point is {zero.dtype} {zero.ravel()[:1].tolist()}")
+    if not (scale > 0).all():
+        broken.append(f"{node.name} has a scale that is not positive")
+    source = maker.get(node.input[0])
+    if node.op_type == DEQUANTISE and node.input[0] not in constants:
+        if source is None or source.op_type != QUANTISE or list(source.input[1:3]) != list(node.input[1:3]):
+            broken.append(f"{node.name} does not undo a Q of its own scale")
+        elif scale.ndim:
+            broken.append(f"{node.name} has a scale by channel on an activation")
+    return broken
+
+
+def _of_conv(node: NodeProto, constants: dict[str, TensorProto], maker: dict[str, NodeProto]) -> list[str]:
+    sources = [maker.get(name) for name in node.input[:2]]
+    dequantised = [source is not None and source.op_type == DEQUANTISE for source in sources]
+    if not any(dequantised):
+        return []
+    if not all(dequantised):
+        return [f"{node.name} reads only its {'input' if dequantised[0] else 'weight'} through a DQ"]
+    weight = sources[1]
+    assert weight is not None
+    axis = next((attribute.i for attribute in weight.attribute if attribute.name == "axis"), 1)
+    channels = constants[weight.input[0]].dims[0]
+    if axis != 0 or list(constants[weight.input[1]].dims) != [channels]:
+        return [f"{node.name}: its weight is not scaled by output channel (axis 0)"]
+    return []

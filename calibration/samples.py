@@ -1,0 +1,107 @@
+"""Which people a quantiser looks at: a seeded, stratified choice of photographs, never noise."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pose.batches import LabelledBatch, labelled_batches
+from ..pose.coco import read_coco
+from ..pose.data import PoseData, is_held_out
+from ..pose.mpii import find_mpii_labels, read_mpii
+from ..pose.spec import PoseSpec
+
+CALIBRATION_PEOPLE, JUDGED_PEOPLE = 512, 256
+FEWEST_PEOPLE = 16
+SMOOTHEST_NOISE = 0.5  # correlation of neighbouring pixels; photographs have 0.9 and more
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some people of a data folder, and how they were chosen."""
+
+    people: PoseData
+    seed: int
+
+    def batches(self, spec: PoseSpec, batch: int) -> Iterator[LabelledBatch]:
+        """Crops made as the runtime makes them, with their labels, in a fixed order."""
+        return labelled_batches(self.people, spec, repeat(batch))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anyone has keypoints, so that there can be an AP."""
+        return bool((self.people.keypoints[..., 2] > 0).any())
+
+    def facts(self) -> dict[str, object]:
+        """What was sampled, for a file that depends on it."""
+        labels = self.people.labels
+        return {
+            "labels": labels.name,
+            "labels_sha256": hashlib.sha256(labels.read_bytes()).hexdigest(),
+            "seed": self.seed,
+            "people": self.people.person_ids.tolist(),
+        }
+
+
+def read_people(folder: Path, spec: PoseSpec, *, held_out: bool = False) -> PoseData:
+    """Everyone with keypoints of a COCO or an MPII folder, image by image; everyone with a box where none has any.
+
+    `held_out` takes only the images that training leaves out (`pose.data.is_held_out`). ValueError where there are
+    too few to calibrate on, or where another skeleton is labelled.
+    """
+    mpii = find_mpii_labels(folder) is not None
+    people = read_mpii(folder) if mpii else read_coco(folder, spec.joints)
+    if people.skeleton != spec.joints:
+        raise ValueError(f"{folder} has {people.skeleton.name}'s joints, but the network {spec.skeleton}'s")
+    people = people.with_keypoints() if len(people.with_keypoints()) else people
+    if held_out:
+        people = people.take(np.array([is_held_out(people.images[image]) for image in people.image_of], bool))
+    if len(people) < FEWEST_PEOPLE:
+        raise ValueError(
+            f"{folder} has {len(people)} people{' who are held out' if held_out else ''}, expected at least "
+            f"{FEWEST_PEOPLE}: calibrate on photographs like those that the network will see"
+        )
+    return people.take(np.argsort(people.image_of, kind="stable"))
+
+
+def divide(people: PoseData, calibration: int, judged: int, seed: int = 0) -> tuple[Sample, Sample]:
+    """People to collect ranges on, and others to judge precisions on; nobody is in both.
+
+    Where there are too few, each part shrinks in proportion.
+    """
+    share = min(1.0, len(people) / (calibration + judged))
+    rng = np.random.default_rng(seed)
+    first = stratified(_sizes(people), np.arange(len(people)), max(1, int(share * calibration)), rng)
+    others = np.setdiff1d(np.arange(len(people)), first)
+    second = stratified(_sizes(people), others, max(1, min(len(others), int(share * judged))), rng)
+    return Sample(people.take(first), seed), Sample(people.take(second), seed)
+
+
+def stratified(
+    sizes: NDArray[np.float64], rows: NDArray[np.integer], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """`count` of the rows, one at random from each of `count` equal classes of size; in ascending order."""
+    ordered = rows[np.argsort(sizes[rows], kind="stable")]
+    return np.sort([rng.choice(part) for part in np.array_split(ordered, min(count, len(rows)))])
+
+
+def check_photographs(crops: NDArray[np.float32]) -> None:
+    """Raise ValueError for crops (N, 3, H, W) that are blank or noise: ranges of such would mean nothing."""
+    left, right = crops[..., :-1] - crops.mean(), crops[..., 1:] - crops.mean()
+    energy = float(np.square(left).mean())
+    if energy < 1e-6:
+        raise ValueError("the calibration images are blank; calibrate on photographs")
+    correlation = float((left * right).mean()) / energy
+    if correlation < SMOOTHEST_NOISE:
+        raise ValueError(
+            f"the calibration images are noise (neighbouring pixels correlate by {correlation:.2f}); "
+            "calibrate on photographs like those that the network will see"
+        )
+
+
+def _sizes(people: PoseData) -> NDArray[np.float64]:
+    return (people.boxes[:, 2:] - people.boxes[:, :2]).prod(1)

@@ -1,0 +1,62 @@
+"""Arguments about calibration, which export and finetune share."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..export.precisions import Calibration
+
+
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """On whom ranges are collected and precisions judged, and what INT8 may cost."""
+    from ..calibration.budget import DEFAULT_BUDGETS, EFFORTS
+    from ..calibration.observers import DEFAULT_METHOD, METHODS
+    from ..calibration.samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE
+
+    group = parser.add_argument_group("calibration, for fp16 and int8")
+    group.add_argument("--calibration", type=Path, metavar="FOLDER", help="photographs like those of the product")
+    group.add_argument("--ranges", type=Path, metavar="FILE", help="activation ranges (BUNDLE.ranges.json if absent)")
+    group.add_argument("--held-out", action="store_true", help="only of images that `lehrnet pack` keeps from training")
+    group.add_argument("--people", type=int, default=CALIBRATION_PEOPLE, help="for the ranges (%(default)s)")
+    group.add_argument("--judged", type=int, default=JUDGED_PEOPLE, help="other people, to judge on (%(default)s)")
+    group.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="of clipping (%(default)s)")
+    group.add_argument("--seed", type=int, default=0, help="of the choice of people (%(default)s)")
+    group.add_argument("--effort", choices=EFFORTS, default="quick", help="of the search for units (%(default)s)")
+    budget = group.add_mutually_exclusive_group()
+    default = {figure: each.drop for figure, each in DEFAULT_BUDGETS.items()}
+    budget.add_argument("--max-ap-drop", type=float, metavar="X", help=f"that INT8 may cost ({default['ap']:g})")
+    budget.add_argument(
+        "--max-oks-drop", type=float, metavar="X", help=f"against FP32's keypoints, without labels ({default['oks']:g})"
+    )
+
+
+def calibration_of(options: argparse.Namespace) -> "Calibration":
+    """What the arguments ask for."""
+    from ..calibration.budget import Budget
+    from ..export.precisions import Calibration
+
+    budget = None
+    if options.max_ap_drop is not None:
+        budget = Budget("ap", options.max_ap_drop)
+    elif options.max_oks_drop is not None:
+        budget = Budget("oks", options.max_oks_drop)
+    return Calibration(
+        folder=options.calibration,
+        ranges=options.ranges,
+        held_out=options.held_out,
+        people=options.people,
+        judged=options.judged,
+        seed=options.seed,
+        method=options.method,
+        budget=budget,
+        effort=options.effort,
+    )
+
+
+def progress(things: Iterable[Any], name: str, count: int) -> Iterable[Any]:
+    """A bar, where a person watches."""
+    from tqdm import tqdm
+
+    return tqdm(things, name, count, disable=None)

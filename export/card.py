@@ -1,0 +1,101 @@
+"""The bundle's README: what is in it and what was measured, for a person; with the Pareto curve as a picture."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..runtime.bundle import WEIGHTS, Bundle
+from .report import ladder_rows
+
+CARD, PLOT = "README.md", "pareto.svg"
+
+
+def write_card(bundle: Bundle) -> None:
+    """Write README.md into the bundle, and pareto.svg where units were searched."""
+    searched = bundle.artefacts["int8"].measured.get("int8", {}) if "int8" in bundle.artefacts else {}
+    parts = [_heading(bundle), _files(bundle), _ladder(bundle)]
+    if "mixes" in searched:
+        parts.append(_pareto(searched))
+        _plot(searched, str(bundle.root / PLOT))
+    (bundle.root / CARD).write_text("\n".join(parts), encoding="utf-8")
+
+
+def _heading(bundle: Bundle) -> str:
+    height, width = bundle.spec.input_size
+    kind = "" if bundle.trained else " **Random weights: its keypoints mean nothing.**"
+    return (
+        f"# {bundle.variant}, crops of {height}x{width}\n\n"
+        f"{len(bundle.spec.joints)} joints ({bundle.spec.skeleton}), decoded by {bundle.spec.decode!r}.{kind}\n"
+        f"Weights: {bundle.note or 'no note'}.\n\n"
+        "    lehrnet predict . photo.jpg --out out/\n    lehrnet verify . --data FOLDER\n"
+    )
+
+
+def _files(bundle: Bundle) -> str:
+    rows = [("artefact", "file", "MB", "of FP32", "nodes", "opset")]
+    whole = bundle.artefacts["fp32"].bytes
+    for name, artefact in bundle.artefacts.items():
+        share = "-" if name == WEIGHTS else f"{artefact.bytes / whole:.0%}"
+        nodes, opset = artefact.measured.get("nodes", "-"), artefact.opset or "-"
+        rows.append((name, artefact.file, f"{artefact.bytes / 1e6:.1f}", share, str(nodes), str(opset)))
+    return "## Files\n\n" + _table(rows)
+
+
+def _ladder(bundle: Bundle) -> str:
+    ladder = [artefact.measured["parity"] for artefact in bundle.artefacts.values() if "parity" in artefact.measured]
+    text = (
+        "## Parity ladder\n\nThe same crops through PyTorch and through every graph. Heatmap differences are shares of "
+        "their range, distances px of the crop, of joints that the FP32 network is sure of; OKS is against its "
+        "keypoints, AP against labels, each person in their own crop.\n\n"
+    )
+    return text + _table(ladder_rows(ladder))
+
+
+def _pareto(searched: Mapping[str, Any]) -> str:
+    budget, figure = searched["budget"], searched["budget"]["figure"]
+    rows = [("units in INT8", "multiply-adds in INT8", "modelled speed over FP16", "OKS drop", "AP drop", "")]
+    for mix in searched["mixes"]:
+        drop = mix["drift"]["ap_drop"]
+        chosen = len(mix["units"]) == len(searched["units"])
+        rows.append(
+            (
+                str(len(mix["units"])),
+                f"{mix['int8_macs']:.1%}",
+                f"{mix['speed']:.3f}",
+                f"{mix['drift']['oks_drop']:.4f}",
+                "-" if drop is None else f"{drop:.4f}",
+                "chosen" if chosen else "",
+            )
+        )
+    budgets = ", ".join(f"{drop}: {units or 'none'}" for drop, units in searched["units_by_budget"].items())
+    worst = sorted(searched["sensitivity"].items(), key=lambda pair: -pair[1])[:5]
+    return (
+        f"## INT8 within a budget\n\nChosen for a drop of {budget['drop']:g} in {figure.upper()}; speed is modelled, "
+        f"not measured.\n\n{_table(rows)}\nUnits by {figure.upper()} budget: {budgets}. The dearest units alone "
+        f"(OKS drop): {', '.join(f'{name} {cost:.4f}' for name, cost in worst)}.\n\n![Pareto]({PLOT})\n"
+    )
+
+
+def _plot(searched: Mapping[str, Any], path: str) -> None:
+    """Accuracy lost against modelled speed, as SVG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - no plot, no matplotlib
+
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    labelled = searched["budget"]["figure"] == "ap"
+    key = "ap_drop" if labelled else "oks_drop"
+    points = [(mix["speed"], mix["drift"][key], mix) for mix in searched["mixes"]]
+    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color="0.6", label="mixes tried")
+    chosen = [(x, y) for x, y, mix in points if len(mix["units"]) == len(searched["units"])]
+    axes.plot(*zip(*chosen, strict=True), "o", color="tab:red", label="chosen")
+    for x, y, mix in points:
+        axes.annotate(f"{mix['int8_macs']:.0%}", (x, y), textcoords="offset points", xytext=(0, 6), fontsize=7)
+    axes.axhline(searched["budget"]["drop"], color="tab:red", linestyle="--", linewidth=1, label="budget")
+    axes.set_xlabel("modelled speed over FP16 (share of multiply-adds in INT8 at each point)")
+    axes.set_ylabel("AP lost" if labelled else "OKS lost")
+    axes.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]) + "\n"

@@ -1,0 +1,207 @@
+"""The typed family of graphs: what FP16, BF16 and INT8 are made of, and what was measured on the way."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import ModelProto
+
+from ..calibration.budget import DEFAULT_BUDGETS, EFFORTS, Budget, Mix, Search, pareto, search
+from ..calibration.graph import Graph, read_graph
+from ..calibration.judge import Judge
+from ..calibration.observers import DEFAULT_METHOD, Method
+from ..calibration.precision import FloatType, careful_islands, check_overflow, fp32_islands, typed
+from ..calibration.quantize import CPU, TENSORRT, quantise
+from ..calibration.ranges import Ranges, collect_ranges, read_ranges
+from ..calibration.rules import broken_rules
+from ..calibration.samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE, divide, read_people
+from ..calibration.units import quantisable_units, total_macs
+from ..pose.drift import Drift
+from ..pose.spec import PoseSpec
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8_cpu")
+"""int8 is TensorRT's form: symmetric Q/DQ, the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in
+FP32."""
+RUN_HERE = ("fp32", "fp16", "int8", "int8_cpu")
+"""Those that ONNX Runtime's CPU can run."""
+TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """On whom ranges are collected and precisions are judged, and what INT8 may cost them."""
+
+    folder: Path | None = None
+    """A data folder; without it the ranges must be there, all units become INT8, and nothing is judged."""
+    ranges: Path | None = None
+    """Where ranges lie, or will; if absent, beside the bundle."""
+    held_out: bool = False
+    """Only people that training left out."""
+    people: int = CALIBRATION_PEOPLE
+    judged: int = JUDGED_PEOPLE
+    seed: int = 0
+    method: Method = DEFAULT_METHOD
+    budget: Budget | None = None
+    """If absent, AP 0.010 where the people are labelled, else OKS 0.050."""
+    effort: str = "quick"
+
+    def __post_init__(self) -> None:
+        if self.effort not in EFFORTS:
+            raise ValueError(f"effort is {self.effort!r}, expected one of {', '.join(EFFORTS)}")
+        if self.people < 1 or self.judged < 1:
+            raise ValueError(f"{self.people} people to calibrate on, {self.judged} to judge: expected at least 1")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """One graph of the family and what is known of it."""
+
+    model: ModelProto
+    precision: str
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Family:
+    """An FP32 graph's relatives; ranges are collected and units searched once, when a precision first needs them."""
+
+    def __init__(
+        self,
+        fp32: Path,
+        spec: PoseSpec,
+        calibration: Calibration | None,
+        ranges: Path,
+        progress: Progress = lambda things, _, __: things,
+    ) -> None:
+        self.graph: Graph = read_graph(fp32)
+        self.calibration = calibration or Calibration()
+        self._progress = progress
+        self.judge: Judge | None = None
+        self.ranges: Ranges | None = None
+        path = self.calibration.ranges or ranges
+        if self.calibration.folder is not None:
+            people = read_people(self.calibration.folder, spec, held_out=self.calibration.held_out)
+            sample, judged = divide(people, self.calibration.people, self.calibration.judged, self.calibration.seed)
+            self.ranges = collect_ranges(
+                self.graph, sample, spec, path, lambda batches, count: progress(batches, "collecting ranges", count)
+            )
+            self.judge = Judge(judged, spec, fp32)
+        elif self.calibration.ranges is not None:
+            self.ranges = read_ranges(path)
+            self.ranges.check(self.graph, path)
+
+    def write(self, precision: str) -> Typed:
+        """A graph of one precision, checked as far as a machine without its device can; ValueError where it fails."""
+        match precision:
+            case "fp16" | "bf16":
+                return self._floating(precision)
+            case "int8" | "int8_cpu":
+                return self._integer(precision)
+        raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+
+    @property
+    def islands(self) -> set[str]:
+        """Nodes that stay in FP32 beside FP16, by the ranges or, without data, by what they do."""
+        if self.ranges is None:
+            return careful_islands(self.graph)
+        return fp32_islands(self.graph, self.ranges.largest)
+
+    def _floating(self, precision: FloatType) -> Typed:
+        islands = self.islands if precision == "fp16" else set()
+        model = typed(self.graph, precision, islands)
+        if precision == "bf16":
+            model.opset_import[0].version = BF16_OPSET
+        facts: dict[str, Any] = {"fp32_islands": len(islands), "islands_by": "ranges" if self.ranges else "operator"}
+        if self.judge is not None and precision in RUN_HERE:
+            check_overflow(model, self.judge.batches[0][0])
+            facts["judged"] = self.judge(model).facts()
+        return Typed(model, precision, facts)
+
+    def _integer(self, precision: str) -> Typed:
+        if self.ranges is None:
+            raise ValueError(f"{precision} needs people to calibrate on: name a data folder with --calibration FOLDER")
+        if self.judge is None:
+            log.warning("no people to judge on: every unit becomes INT8, whatever it costs")
+            units = [unit.name for unit in quantisable_units(self.graph)]
+            return Typed(self._built(units, precision), precision, {"int8": self._facts(units)})
+        model, mix, drift = self._within_budget(precision)
+        facts = {**self._facts(mix.units), **self._search_facts(self._found), "budget": asdict(self.budget)}
+        return Typed(model, precision, {"int8": facts, "judged": drift.facts()})
+
+    @property
+    def budget(self) -> Budget:
+        """The budget asked for, or the default of what the judged people allow."""
+        assert self.judge is not None
+        return self.calibration.budget or DEFAULT_BUDGETS["ap" if self.judge.labelled else "oks"]
+
+    @property
+    def _found(self) -> Search:
+        if not hasattr(self, "_search"):
+            assert self.judge is not None
+            assert self.ranges is not None
+            if self.budget.figure == "ap" and not self.judge.labelled:
+                raise ValueError("an AP budget needs labelled people, and these have none; use --max-oks-drop")
+            self._search = search(
+                self.graph,
+                self.ranges,
+                self.judge,
+                method=self.calibration.method,
+                effort=EFFORTS[self.calibration.effort],
+                progress=self._progress,
+            )
+        return self._search
+
+    def _within_budget(self, precision: str) -> tuple[ModelProto, Mix, Drift]:
+        """The fastest mix whose graph, as it is written, keeps the budget."""
+        assert self.judge is not None
+        mixes = self._found.within(self.budget)
+        for mix in reversed(mixes):
+            model = self._built(mix.units, precision)
+            drift = self.judge(model)
+            if self.budget.cost(drift) <= self.budget.drop:
+                return model, mix, drift
+        raise ValueError(
+            f"no {precision} graph keeps the {self.budget.figure.upper()} drop within {self.budget.drop:g} (the least "
+            f"that was reached is {self._found.closest(self.budget):.4f}); allow more, or calibrate on more people"
+        )
+
+    def _built(self, units: Sequence[str], precision: str) -> ModelProto:
+        assert self.ranges is not None
+        chosen = set(units)
+        convs = {name for unit in quantisable_units(self.graph) if unit.name in chosen for name in unit.convs}
+        thresholds = self.ranges.thresholds(self.calibration.method)
+        scheme = TENSORRT if precision == "int8" else CPU
+        model = quantise(self.graph, convs, thresholds, self.ranges.non_negative, scheme)
+        if precision == "int8_cpu":
+            return model
+        model = typed(Graph(onnx.shape_inference.infer_shapes(model)), "fp16", self.islands)
+        broken = broken_rules(model)
+        if broken:
+            raise RuntimeError(f"{len(broken)} of TensorRT's rules are broken: {broken[0]}; please report this")
+        return model
+
+    def _facts(self, units: Sequence[str]) -> dict[str, Any]:
+        chosen = set(units)
+        macs = sum(unit.macs for unit in quantisable_units(self.graph) if unit.name in chosen)
+        return {"method": self.calibration.method, "units": list(units), "int8_macs": macs / total_macs(self.graph)}
+
+    def _search_facts(self, found: Search) -> dict[str, Any]:
+        figure = self.budget.figure
+        chosen = {}
+        for drop in TABLE_BUDGETS:
+            mixes = found.within(Budget(figure, drop))
+            chosen[str(drop)] = len(mixes[-1].units) if mixes else None
+        return {
+            "sensitivity": dict(found.sensitivity),
+            "mixes": [mix.facts() for mix in found.mixes],
+            "pareto": [len(mix.units) for mix in pareto(found.mixes, figure)],
+            "units_by_budget": chosen,
+        }
+
+
+BF16_OPSET = 22  # the first that gives convolutions BF16

@@ -1,0 +1,229 @@
+"""One graph from pixels to keypoints, and the form between: crops in, keypoints out. No runtime of ours is needed.
+
+The front (crop) and the back (decode) are traced once and joined to the network of any precision. Both follow the
+definitions in `lehrnet.pose`: edges meet edges, exact bilinear sampling, black outside the image.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import torch
+from onnx import ModelProto, compose
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..pose.crop import corners, crop_people, transform_points
+from ..pose.drift import crop_points
+from ..pose.heatmap import HEATMAP_STRIDE, LOG_FLOOR, LONGEST_STEP, SMOOTHING_RADIUS, SMOOTHING_SIGMA
+from ..pose.spec import PoseSpec
+from ..pose.synthetic import draw_scene
+from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
+from ..runtime.onnx_session import open_graph
+from ..runtime.session import open_session
+from .graph import trace
+
+WHOLE, POINTS = "whole", "points"
+FRAME, BOXES, KEYPOINTS = "frame", "boxes", "keypoints"
+TOLERANCE_PX = 0.01
+JOINABLE = ("fp32", "fp16", "int8")
+"""BF16 has an opset of its own, and int8_cpu no need of one graph: OpenCV crops faster."""
+
+
+class Crop(nn.Module):
+    """A frame (H, W, 3) of uint8 in BGR and boxes (N, 4) xyxy to crops (N, 3, h, w), and the way back: scale, shift.
+
+    All people are one GridSample over a grid of height N * h: the frame is not copied for each.
+    """
+
+    def __init__(self, spec: PoseSpec) -> None:
+        super().__init__()
+        self.padding, (self.height, self.width) = spec.padding, spec.input_size
+        self.register_buffer("rows", torch.arange(self.height, dtype=torch.float32))
+        self.register_buffer("columns", torch.arange(self.width, dtype=torch.float32))
+        self.register_buffer("gain", 1 / (255 * torch.tensor(spec.std)).reshape(3, 1, 1))
+        self.register_buffer("offset", (-torch.tensor(spec.mean) / torch.tensor(spec.std)).reshape(3, 1, 1))
+
+    def forward(self, frame: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        image = frame.float().permute(2, 0, 1).flip(0)[None]  # the cast first: TensorRT transposes no uint8
+        sides = boxes[:, 2:] - boxes[:, :2]
+        longest = torch.maximum(sides[:, :1] / self.width, sides[:, 1:] / self.height)
+        scale = self.padding * longest  # (N, 1)
+        middle = torch.tensor([(self.width - 1) / 2, (self.height - 1) / 2])
+        shift = (boxes[:, :2] + boxes[:, 2:]) / 2 - scale * middle - 0.5  # (N, 2)
+        across = self._normalised(scale * self.get_buffer("columns") + shift[:, :1], image.shape[3])  # (N, w)
+        down = self._normalised(scale * self.get_buffer("rows") + shift[:, 1:], image.shape[2])  # (N, h)
+        across = across[:, None, :].expand(-1, self.height, -1)
+        grid = torch.stack((across, down[:, :, None].expand_as(across)), 3).reshape(1, -1, self.width, 2)
+        sampled = F.grid_sample(image, grid, align_corners=False)  # bilinear, zeros outside
+        crops = sampled.reshape(3, -1, self.height, self.width).transpose(0, 1)
+        return crops * self.get_buffer("gain") + self.get_buffer("offset"), scale, shift
+
+    @staticmethod
+    def _normalised(pixels: Tensor, size: Tensor | int) -> Tensor:
+        """Pixel indices as GridSample counts them: -1 and 1 are the image's edges."""
+        return (2 * pixels + 1) / size - 1
+
+
+class Decode(nn.Module):
+    """Heatmaps (N, K, h, w) to keypoints (N, K, 3) in crop px with their scores: `pose.heatmap.decode`."""
+
+    def __init__(self, spec: PoseSpec) -> None:
+        super().__init__()
+        self.method = spec.decode
+        self.grid = tuple(side // HEATMAP_STRIDE for side in spec.input_size)
+        steps = torch.arange(-SMOOTHING_RADIUS, SMOOTHING_RADIUS + 1)
+        kernel = torch.exp(-(steps**2) / (2 * SMOOTHING_SIGMA**2))
+        self.register_buffer("kernel", kernel / kernel.sum())
+
+    def forward(self, heatmaps: Tensor) -> Tensor:
+        _, width = self.grid
+        flat = heatmaps.flatten(2)
+        peak = flat.argmax(2, keepdim=True)  # (N, K, 1)
+        score = flat.gather(2, peak)
+        row, column = peak // width, peak % width
+        if self.method == "quarter":
+            offset = self._quarter(flat, row, column)
+        else:
+            offset = self._newton(self._smoothed(heatmaps).flatten(2), row, column)
+        cells = torch.cat((column, row), 2).float() + offset
+        return torch.cat((cells * HEATMAP_STRIDE + (HEATMAP_STRIDE - 1) / 2, score), 2)
+
+    def _at(self, flat: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Values (N, K, P) at rows and columns (N, K, P); the nearest cell for one beyond the border."""
+        height, width = self.grid
+        return flat.gather(2, row.clamp(0, height - 1) * width + column.clamp(0, width - 1))
+
+    def _quarter(self, flat: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        height, width = self.grid
+        across = self._at(flat, row, column + 1) - self._at(flat, row, column - 1)
+        down = self._at(flat, row + 1, column) - self._at(flat, row - 1, column)
+        across = across.sign() * ((column > 0) & (column < width - 1))
+        down = down.sign() * ((row > 0) & (row < height - 1))
+        return 0.25 * torch.cat((across, down), 2)
+
+    def _smoothed(self, heatmaps: Tensor) -> Tensor:
+        height, width = self.grid
+        kernel = self.get_buffer("kernel")
+        maps = heatmaps.reshape(-1, 1, height, width)
+        maps = F.conv2d(maps, kernel[None, None, :, None], padding=(SMOOTHING_RADIUS, 0))
+        maps = F.conv2d(maps, kernel[None, None, None, :], padding=(0, SMOOTHING_RADIUS))
+        return maps.reshape(-1, heatmaps.shape[1], height, width)
+
+    def _newton(self, flat: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """(N, K, 2): from the peak to the top of the parabola through the log heatmap around it."""
+        height, width = self.grid
+        reach = 2 if self.method == "dark" else 1
+        peak = self._at(flat, row, column)
+
+        def log(down: int, across: int) -> Tensor:
+            value = self._at(flat, row + down, column + across)
+            return torch.maximum(value, LOG_FLOOR * peak).clamp(min=1e-30).log()
+
+        middle, slope_x, slope_y = log(0, 0), (log(0, 1) - log(0, -1)) / 2, (log(1, 0) - log(-1, 0)) / 2
+        xx = (log(0, reach) - 2 * middle + log(0, -reach)) / reach**2
+        yy = (log(reach, 0) - 2 * middle + log(-reach, 0)) / reach**2
+        if self.method == "dark":
+            xy = (log(1, 1) - log(-1, 1) - log(1, -1) + log(-1, -1)) / 4
+            inside = (row >= reach) & (row < height - reach) & (column >= reach) & (column < width - reach)
+        else:
+            axes = log(0, 1) + log(1, 0) + log(0, -1) + log(-1, 0)
+            xy = (log(1, 1) - axes + 2 * middle + log(-1, -1)) / 2
+            inside = peak > 0
+        determinant = xx * yy - xy**2
+        top = inside & (peak > 0) & (xx < 0) & (determinant > 0)
+        determinant = torch.where(top, determinant, torch.ones_like(determinant))
+        step = torch.cat(((xy * slope_y - yy * slope_x), (xy * slope_x - xx * slope_y)), 2) / determinant
+        step = torch.where(top, step, torch.zeros_like(step))
+        return step.clamp(-LONGEST_STEP, LONGEST_STEP)
+
+
+class ToImage(nn.Module):
+    """Keypoints (N, K, 3) in crop px to image px."""
+
+    def forward(self, points: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return torch.cat((points[..., :2] * scale[:, None] + shift[:, None], points[..., 2:]), 2)
+
+
+class _DecodeToImage(nn.Module):
+    def __init__(self, spec: PoseSpec) -> None:
+        super().__init__()
+        self.decode, self.to_image = Decode(spec), ToImage()
+
+    def forward(self, heatmaps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return self.to_image(self.decode(heatmaps), scale, shift)
+
+
+def write_whole(bundle: Bundle) -> dict[str, Path]:
+    """Write `whole_P.onnx` and `points_P.onnx` for each precision P of a bundle; their paths by name."""
+    with TemporaryDirectory() as folder:
+        front, back, plain = _ends(bundle.spec, Path(folder))
+    written = {}
+    for precision in sorted(bundle.artefacts.keys() & set(JOINABLE)):
+        network = onnx.load(str(bundle.path(precision)))
+        points = _joined(network, plain, {OUTPUT_NAME: OUTPUT_NAME})
+        whole = _joined(front, network, {INPUT_NAME: INPUT_NAME})
+        whole = _joined(whole, back, {OUTPUT_NAME: OUTPUT_NAME, "scale": "scale", "shift": "shift"})
+        for name, model in ((WHOLE, whole), (POINTS, points)):
+            path = bundle.root / f"{name}_{precision}.onnx"
+            onnx.checker.check_model(model, full_check=True)
+            onnx.save(model, str(path))
+            written[f"{name}_{precision}"] = path
+    return written
+
+
+def check_whole(bundle: Bundle, precision: str, seed: int = 0) -> dict[str, float]:
+    """How far the two graphs of a precision are from the ordinary path on a drawn scene, in px.
+
+    `points`: the largest distance on the same crops, which must be below 0.01 px. `whole`: the median from the frame
+    on, below 0.01 px for FP32; INT8 rounds what differs by a millionth between two crops of one picture.
+    RuntimeError where they are further.
+    """
+    frame, people = draw_scene(np.random.default_rng(seed))
+    boxes = corners(np.array([person["bbox"] for person in people], np.float64))
+    crops, affines = crop_people(frame, boxes, bundle.spec)
+    expected = crop_points(open_session(bundle.path(precision), "cpu").run(crops), bundle.spec)
+    points = open_graph(bundle.root / f"{POINTS}_{precision}.onnx").run([KEYPOINTS], {INPUT_NAME: crops})[0]
+    inputs = {FRAME: frame, BOXES: boxes.astype(np.float32)}
+    whole = np.asarray(open_graph(bundle.root / f"{WHOLE}_{precision}.onnx").run([KEYPOINTS], inputs)[0])
+    in_image = transform_points(expected[..., :2], affines)
+    found = {
+        "points": float(np.linalg.norm(np.asarray(points)[..., :2] - expected[..., :2], axis=2).max()),
+        "whole": float(np.median(np.linalg.norm(whole[..., :2] - in_image, axis=2))),
+    }
+    if found["points"] > TOLERANCE_PX or (precision == "fp32" and found["whole"] > TOLERANCE_PX):
+        raise RuntimeError(f"the one-graph forms of {precision} stray from the ordinary path: {found} px")
+    return found
+
+
+def _joined(first: ModelProto, second: ModelProto, links: dict[str, str]) -> ModelProto:
+    parts = [ModelProto.FromString(part.SerializeToString()) for part in (first, second)]
+    for part in parts:
+        del part.metadata_props[:]  # onnxsim's own counts, which no two graphs share
+    return compose.merge_models(*parts, io_map=list(links.items()))
+
+
+def _ends(spec: PoseSpec, folder: Path) -> tuple[ModelProto, ModelProto, ModelProto]:
+    """The graphs before and after the network; names inside carry a prefix, so that they meet nobody else's."""
+    height, width = (side // HEATMAP_STRIDE for side in spec.input_size)
+    frame = torch.zeros(96, 128, 3, dtype=torch.uint8)
+    boxes = torch.tensor([[10.0, 10, 60, 90], [20, 5, 100, 80]])
+    heatmaps = torch.rand(2, len(spec.joints), height, width)
+    scale, shift = torch.ones(2, 1), torch.zeros(2, 2)
+    people = {0: "batch"}
+    front = trace(
+        Crop(spec),
+        (frame, boxes),
+        folder / "front.onnx",
+        {FRAME: {0: "height", 1: "width"}, BOXES: people},
+        {INPUT_NAME: people, "scale": people, "shift": people},
+    )
+    links = {OUTPUT_NAME: people, "scale": people, "shift": people}
+    back = trace(_DecodeToImage(spec), (heatmaps, scale, shift), folder / "back.onnx", links, {KEYPOINTS: people})
+    plain = trace(Decode(spec), (heatmaps,), folder / "plain.onnx", {OUTPUT_NAME: people}, {KEYPOINTS: people})
+    return _prefixed(front, "crop/"), _prefixed(back, "decode/"), _prefixed(plain, "decode/")
+
+
+def _prefixed(model: ModelProto, prefix: str) -> ModelProto:
+    return compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False)

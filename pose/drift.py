@@ -1,0 +1,125 @@
+"""How far the keypoints of one network drift from another's: what quantisation costs, in the terms of its users."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .batches import LabelledBatch
+from .evaluate import SURE_JOINT, figures_by_person
+from .heatmap import cells_to_crop, decode
+from .metrics import COCO_FIGURES, oks
+from .spec import PoseSpec
+
+MOVED_PX = 3.0  # crop px: further than rounding moves a peak; the arg-max found another one
+SEGMENT = 0.53  # of a person's box lies within the person: COCO's median, for people without a segment
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One network against its reference on the same crops. Lengths are in crop px."""
+
+    people: int
+    heatmap_range: float
+    """Of the reference's heatmaps."""
+    heatmap_max: float
+    heatmap_mean: float
+    """Largest and mean absolute difference of a cell."""
+    joints: int
+    """How many are counted below: those that the reference is sure of (score above 0.2), or all where it is of none."""
+    median_px: float
+    p99_px: float
+    moved: float
+    """Share that moved by more than 3 px."""
+    oks: float
+    """Mean similarity with the reference's own keypoints."""
+    ap: float | None
+    """Against the labels, each person in their own crop; None without labels."""
+    reference_ap: float | None
+    by_joint: dict[str, tuple[float, float]]
+    """Median and 99th percentile of every joint; NaN where none was counted."""
+
+    @property
+    def oks_drop(self) -> float:
+        """How much less alike than the same keypoints."""
+        return 1 - self.oks
+
+    @property
+    def ap_drop(self) -> float | None:
+        """How much AP was lost; negative where it was won."""
+        return None if self.ap is None or self.reference_ap is None else self.reference_ap - self.ap
+
+    def facts(self) -> dict[str, Any]:
+        """For a manifest and for --json, which have no NaN."""
+        joints = {name: [None if np.isnan(px) else px for px in pair] for name, pair in self.by_joint.items()}
+        return {**asdict(self), "by_joint": joints, "oks_drop": self.oks_drop, "ap_drop": self.ap_drop}
+
+
+class Comparison:
+    """Takes in heatmaps batch after batch and keeps only points: memory does not grow with the maps."""
+
+    def __init__(self, spec: PoseSpec) -> None:
+        self.spec = spec
+        self._truth: list[NDArray[np.float64]] = []
+        self._areas: list[NDArray[np.float64]] = []
+        self._expected: list[NDArray[np.float32]] = []
+        self._found: list[NDArray[np.float32]] = []
+        self._low, self._high, self._max, self._sum, self._cells = np.inf, -np.inf, 0.0, 0.0, 0
+
+    def see(self, expected: NDArray[np.float32], found: NDArray[np.float32], batch: LabelledBatch) -> None:
+        """Take in the heatmaps (n, K, h, w) of both networks for the crops of a batch; ValueError for NaN."""
+        if not np.isfinite(found).all():
+            raise ValueError("its heatmaps hold NaN or infinity")
+        difference = np.abs(found - expected)
+        self._low, self._high = min(self._low, float(expected.min())), max(self._high, float(expected.max()))
+        self._max = max(self._max, float(difference.max()))
+        self._sum, self._cells = self._sum + float(difference.sum(dtype=np.float64)), self._cells + difference.size
+        self._expected.append(crop_points(expected, self.spec))
+        self._found.append(crop_points(found, self.spec))
+        self._truth.append(batch[1])
+        self._areas.append(batch[2])
+
+    def drift(self) -> Drift:
+        """What was seen, in figures."""
+        if not self._expected:
+            raise ValueError("nobody was compared: there are no crops")
+        expected, found, truth = (np.concatenate(part) for part in (self._expected, self._found, self._truth))
+        height, width = self.spec.input_size
+        areas = np.concatenate(self._areas)
+        areas = np.where(areas > 0, areas, SEGMENT * height * width / self.spec.padding**2)
+        sure = expected[..., 2] > SURE_JOINT
+        counted = sure if sure.any() else np.ones_like(sure)
+        moved = np.linalg.norm(found[..., :2] - expected[..., :2], axis=2)
+        reference = np.concatenate((expected[..., :2], counted[..., None]), axis=2, dtype=np.float64)
+        figures = [None, None]
+        if (truth[..., 2] > 0).any():
+            both = (figures_by_person(points, truth, areas, self.spec) for points in (found, expected))
+            figures = [each[COCO_FIGURES[0]] for each in both]
+        columns = zip(self.spec.joints.joints, moved.T, counted.T, strict=True)
+        return Drift(
+            people=len(expected),
+            heatmap_range=self._high - self._low,
+            heatmap_max=self._max,
+            heatmap_mean=self._sum / self._cells,
+            joints=int(counted.sum()),
+            median_px=float(np.median(moved[counted])),
+            p99_px=float(np.percentile(moved[counted], 99)),
+            moved=float((moved[counted] > MOVED_PX).mean()),
+            oks=float(np.nanmean(oks(found[..., :2], reference, areas, self.spec.joints))),
+            ap=figures[0],
+            reference_ap=figures[1],
+            by_joint={name: _spread(px[rows]) for name, px, rows in columns},
+        )
+
+
+def crop_points(heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.float32]:
+    """Points (n, K, 3) of heatmaps (n, K, h, w): x and y in crop px, and the score."""
+    cells, scores = decode(heatmaps, spec.decode)
+    return np.concatenate((cells_to_crop(cells), scores[..., None]), axis=2)
+
+
+def _spread(px: NDArray[np.floating]) -> tuple[float, float]:
+    if not len(px):
+        return float("nan"), float("nan")
+    return float(np.median(px)), float(np.percentile(px, 99))

@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("onnxsim")
+
+from lehrnet.calibration.budget import Budget, Effort, Mix, Search, pareto, search
+from lehrnet.calibration.target import modelled_seconds
+from lehrnet.calibration.units import quantisable_units
+
+
+@pytest.fixture(scope="module")
+def found(graph, ranges, judge) -> Search:
+    return search(graph, ranges, judge, method="percentile", effort=Effort(1, 4))
+
+
+def mixes(found: Search, costs: list[float]) -> Search:
+    """Mixes of 0, 1, 2, ... units that cost so much OKS."""
+    base = found.mixes[0]
+    made = [
+        Mix(("unit",) * count, 0.1 * count, 1 + 0.1 * count, replace(base.drift, oks=1 - cost))
+        for count, cost in enumerate(costs)
+    ]
+    return Search({}, tuple(made))
+
+
+def test_each_unit_has_its_own_cost(found: Search, graph) -> None:
+    assert list(found.sensitivity) == [unit.name for unit in quantisable_units(graph)]
+    assert all(cost >= 0 for cost in found.sensitivity.values())
+
+
+def test_mixes_go_from_none_to_all_and_never_get_slower(found: Search, graph) -> None:
+    assert [len(found.mixes[0].units), len(found.mixes[-1].units)] == [0, len(quantisable_units(graph))]
+    speeds = [mix.speed for mix in found.mixes]
+    assert speeds == sorted(speeds)
+    assert found.mixes[0].drift.oks == 1
+
+
+def test_the_dearest_unit_for_what_it_saves_is_the_last_to_join(found: Search, graph) -> None:
+    saved = {
+        unit.name: modelled_seconds(graph) - modelled_seconds(graph, unit.convs) for unit in quantisable_units(graph)
+    }
+    worth = {name: cost / max(saved[name], 1e-9) for name, cost in found.sensitivity.items()}
+    (last,) = set(found.mixes[-1].units) - set(found.mixes[-1].units[:-1])
+    assert worth[last] == max(worth.values())
+
+
+def test_a_budget_takes_what_comes_before_the_first_mix_that_breaks_it(found: Search) -> None:
+    tried = mixes(found, [0, 0.01, 0.02, 0.05, 0.01])
+    assert [len(mix.units) for mix in tried.within(Budget("oks", 0.03))] == [1, 2]
+    assert tried.within(Budget("oks", 0.001)) == ()
+    assert tried.closest(Budget("oks", 0.001)) == pytest.approx(0.01)
+
+
+def test_pareto_drops_what_another_mix_beats(found: Search) -> None:
+    tried = mixes(found, [0, 0.03, 0.02, 0.05])
+    assert [len(mix.units) for mix in pareto(tried.mixes, "oks")] == [0, 2, 3]
+
+
+def test_an_ap_budget_needs_labels(found: Search) -> None:
+    unlabelled = replace(found.mixes[-1].drift, ap=None)
+    with pytest.raises(ValueError, match="--max-oks-drop"):
+        Budget("ap", 0.01).cost(unlabelled)
+
+
+def test_a_budget_is_a_share() -> None:
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        Budget("ap", -0.1)
+
+
+def test_int8_is_faster_in_the_model_than_fp16_and_that_than_fp32(graph, every_conv) -> None:
+    assert modelled_seconds(graph, every_conv) < modelled_seconds(graph) < modelled_seconds(graph, other="fp32")
