@@ -12,7 +12,8 @@ demo: $(READY)  ## export, verify and predict: network to skeleton
 test: $(READY)  ## the unmarked tests, within two minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 8
 
-slow: $(READY)  ## wheels, whole photographs, and what else takes its time
+slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[rtx-build]"
 	$(BIN)/pytest -m slow
 
 lint: $(READY)

@@ -86,7 +86,8 @@ def _reach(graph: Graph, node: NodeProto, largest: Mapping[str, float]) -> float
 
 class _Caster:
     def __init__(self, graph: Graph, float_type: FloatType, islands: set[str]) -> None:
-        self.graph, self.float_type, self.islands = graph, float_type, islands
+        self.graph, self.islands = graph, islands
+        self.float_type: FloatType = float_type
         self.floats = _float_tensors(graph)
         self.made: dict[str, FloatType] = dict.fromkeys(graph.inputs, "fp32")
         self.nodes: list[NodeProto] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def fp16_exact(scales: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.maximum(scales, SMALLEST_SCALE).astype(np.float16).astype(np.float32)
 
 
-def quantise_weight(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantise_weight(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Weights (O, I, h, w) as int8, and the scale (O,) of each output channel."""
     scales = fp16_exact(np.abs(weight).max((1, 2, 3)) / LARGEST)
     whole = np.rint(weight / scales[:, None, None, None]).clip(-LARGEST, LARGEST)

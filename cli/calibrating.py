@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:
     """On whom ranges are collected and precisions judged, and what INT8 may cost."""
-    from ..calibration.budget import DEFAULT_BUDGETS, EFFORTS
+    from ..calibration.budget import EFFORTS, LABELLED
     from ..calibration.observers import DEFAULT_METHOD, METHODS
     from ..calibration.samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE
 
@@ -24,11 +24,9 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="of clipping (%(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of the choice of people (%(default)s)")
     group.add_argument("--effort", choices=EFFORTS, default="quick", help="of the search for units (%(default)s)")
-    budget = group.add_mutually_exclusive_group()
-    default = {figure: each.drop for figure, each in DEFAULT_BUDGETS.items()}
-    budget.add_argument("--max-ap-drop", type=float, metavar="X", help=f"that INT8 may cost ({default['ap']:g})")
-    budget.add_argument(
-        "--max-oks-drop", type=float, metavar="X", help=f"against FP32's keypoints, without labels ({default['oks']:g})"
+    group.add_argument("--max-ap-drop", type=float, metavar="X", help=f"that INT8 may cost ({LABELLED.ap:g})")
+    group.add_argument(
+        "--max-oks-drop", type=float, metavar="X", help=f"against FP32's keypoints, labels or not ({LABELLED.oks:g})"
     )
 
 
@@ -38,10 +36,8 @@ def calibration_of(options: argparse.Namespace) -> "Calibration":
     from ..export.precisions import Calibration
 
     budget = None
-    if options.max_ap_drop is not None:
-        budget = Budget("ap", options.max_ap_drop)
-    elif options.max_oks_drop is not None:
-        budget = Budget("oks", options.max_oks_drop)
+    if options.max_ap_drop is not None or options.max_oks_drop is not None:
+        budget = Budget(options.max_ap_drop, options.max_oks_drop)
     return Calibration(
         folder=options.calibration,
         ranges=options.ranges,

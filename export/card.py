@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..calibration.budget import Budget
 from ..runtime.bundle import WEIGHTS, Bundle
 from .report import ladder_rows
 
@@ -51,7 +52,7 @@ def _ladder(bundle: Bundle) -> str:
 
 
 def _pareto(searched: Mapping[str, Any]) -> str:
-    budget, figure = searched["budget"], searched["budget"]["figure"]
+    figure = "OKS" if searched["mixes"][0]["drift"]["ap_drop"] is None else "AP"
     rows = [("units in INT8", "multiply-adds in INT8", "modelled speed over FP16", "OKS drop", "AP drop", "")]
     for mix in searched["mixes"]:
         drop = mix["drift"]["ap_drop"]
@@ -69,29 +70,33 @@ def _pareto(searched: Mapping[str, Any]) -> str:
     budgets = ", ".join(f"{drop}: {units or 'none'}" for drop, units in searched["units_by_budget"].items())
     worst = sorted(searched["sensitivity"].items(), key=lambda pair: -pair[1])[:5]
     return (
-        f"## INT8 within a budget\n\nChosen for a drop of {budget['drop']:g} in {figure.upper()}; speed is modelled, "
-        f"not measured.\n\n{_table(rows)}\nUnits by {figure.upper()} budget: {budgets}. The dearest units alone "
+        f"## INT8 within a budget\n\nChosen for: {Budget(**searched['budget'])}. Speed is modelled, "
+        f"not measured.\n\n{_table(rows)}\nUnits by {figure} budget: {budgets}. The dearest units alone "
         f"(OKS drop): {', '.join(f'{name} {cost:.4f}' for name, cost in worst)}.\n\n![Pareto]({PLOT})\n"
     )
 
 
 def _plot(searched: Mapping[str, Any], path: str) -> None:
-    """Accuracy lost against modelled speed, as SVG."""
+    """What each mix drops against its modelled speed, as SVG."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - no plot, no matplotlib
 
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
-    labelled = searched["budget"]["figure"] == "ap"
-    key = "ap_drop" if labelled else "oks_drop"
-    points = [(mix["speed"], mix["drift"][key], mix) for mix in searched["mixes"]]
-    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color="0.6", label="mixes tried")
-    chosen = [(x, y) for x, y, mix in points if len(mix["units"]) == len(searched["units"])]
-    axes.plot(*zip(*chosen, strict=True), "o", color="tab:red", label="chosen")
-    for x, y, mix in points:
-        axes.annotate(f"{mix['int8_macs']:.0%}", (x, y), textcoords="offset points", xytext=(0, 6), fontsize=7)
-    axes.axhline(searched["budget"]["drop"], color="tab:red", linestyle="--", linewidth=1, label="budget")
-    axes.set_xlabel("modelled speed over FP16 (share of multiply-adds in INT8 at each point)")
-    axes.set_ylabel("AP lost" if labelled else "OKS lost")
+    mixes = searched["mixes"]
+    for key, name, colour in (("oks_drop", "OKS", "tab:blue"), ("ap_drop", "AP", "tab:orange")):
+        if mixes[0]["drift"][key] is None:
+            continue
+        limit = searched["budget"][name.lower()]
+        axes.plot([mix["speed"] for mix in mixes], [mix["drift"][key] for mix in mixes], "o-", color=colour, label=name)
+        if limit is not None:
+            axes.axhline(limit, color=colour, linestyle="--", linewidth=1, label=f"{name} budget")
+    for mix in mixes:
+        place = (mix["speed"], mix["drift"]["oks_drop"])
+        axes.annotate(f"{mix['int8_macs']:.0%}", place, textcoords="offset points", xytext=(0, 6), fontsize=7)
+    chosen = next(mix for mix in mixes if len(mix["units"]) == len(searched["units"]))
+    axes.axvline(chosen["speed"], color="0.7", linewidth=1, label="chosen")
+    axes.set_xlabel("modelled speed over FP16 (at each point: share of multiply-adds in INT8)")
+    axes.set_ylabel("drop")
     axes.legend(fontsize=8)
     figure.savefig(path)
 

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from ..calibration.budget import DEFAULT_BUDGETS, EFFORTS, Budget, Mix, Search, pareto, search
+from ..calibration.budget import EFFORTS, LABELLED, UNLABELLED, Budget, Mix, Search, pareto, search
 from ..calibration.graph import Graph, read_graph
 from ..calibration.judge import Judge
 from ..calibration.observers import DEFAULT_METHOD, Method
@@ -48,7 +48,7 @@ class Calibration:
     seed: int = 0
     method: Method = DEFAULT_METHOD
     budget: Budget | None = None
-    """If absent, AP 0.010 where the people are labelled, else OKS 0.050."""
+    """If absent, `LABELLED` or `UNLABELLED`, as the people are."""
     effort: str = "quick"
 
     def __post_init__(self) -> None:
@@ -137,14 +137,14 @@ class Family:
     def budget(self) -> Budget:
         """The budget asked for, or the default of what the judged people allow."""
         assert self.judge is not None
-        return self.calibration.budget or DEFAULT_BUDGETS["ap" if self.judge.labelled else "oks"]
+        return self.calibration.budget or (LABELLED if self.judge.labelled else UNLABELLED)
 
     @property
     def _found(self) -> Search:
         if not hasattr(self, "_search"):
             assert self.judge is not None
             assert self.ranges is not None
-            if self.budget.figure == "ap" and not self.judge.labelled:
+            if self.budget.ap is not None and not self.judge.labelled:
                 raise ValueError("an AP budget needs labelled people, and these have none; use --max-oks-drop")
             self._search = search(
                 self.graph,
@@ -163,11 +163,13 @@ class Family:
         for mix in reversed(mixes):
             model = self._built(mix.units, precision)
             drift = self.judge(model)
-            if self.budget.cost(drift) <= self.budget.drop:
+            if self.budget.kept_by(drift):
                 return model, mix, drift
+        closest = self._found.closest(self.budget)
+        ap = "" if closest.ap_drop is None else f" and of {closest.ap_drop:.4f} in AP"
         raise ValueError(
-            f"no {precision} graph keeps the {self.budget.figure.upper()} drop within {self.budget.drop:g} (the least "
-            f"that was reached is {self._found.closest(self.budget):.4f}); allow more, or calibrate on more people"
+            f"no {precision} graph keeps the budget ({self.budget}); what came closest drops by {closest.oks_drop:.4f} "
+            f"in OKS{ap}. Allow more, calibrate on more people, or fine-tune (`lehrnet finetune`)"
         )
 
     def _built(self, units: Sequence[str], precision: str) -> ModelProto:
@@ -191,15 +193,15 @@ class Family:
         return {"method": self.calibration.method, "units": list(units), "int8_macs": macs / total_macs(self.graph)}
 
     def _search_facts(self, found: Search) -> dict[str, Any]:
-        figure = self.budget.figure
+        assert self.judge is not None
         chosen = {}
         for drop in TABLE_BUDGETS:
-            mixes = found.within(Budget(figure, drop))
+            mixes = found.within(Budget(ap=drop) if self.judge.labelled else Budget(oks=drop))
             chosen[str(drop)] = len(mixes[-1].units) if mixes else None
         return {
             "sensitivity": dict(found.sensitivity),
             "mixes": [mix.facts() for mix in found.mixes],
-            "pareto": [len(mix.units) for mix in pareto(found.mixes, figure)],
+            "pareto": [len(mix.units) for mix in pareto(found.mixes)],
             "units_by_budget": chosen,
         }
 

@@ -50,14 +50,16 @@ class Rung:
 
     def _over_budget(self) -> str:
         kept = self.artefact.measured.get("int8", {}).get("budget")
-        if kept is None or (kept["figure"] == "ap" and self.drift.ap_drop is None):
+        budget = None if kept is None else Budget(**kept)
+        if budget is not None and self.drift.ap_drop is None and budget.ap is not None:
+            budget = None if budget.oks is None else Budget(oks=budget.oks)  # there are no labels here
+        if budget is None:
             close = self.drift.heatmap_mean <= INT8_TOLERANCE * self.drift.heatmap_range
             return "" if close else f"heatmaps differ by {self.drift.heatmap_mean:.2g} on average"
-        budget = Budget(**kept)
-        cost = budget.cost(self.drift)
-        return (
-            "" if cost <= budget.drop else f"{budget.figure.upper()} drops by {cost:.4f}, the budget is {budget.drop:g}"
-        )
+        if budget.kept_by(self.drift):
+            return ""
+        ap = "" if self.drift.ap_drop is None else f", AP by {self.drift.ap_drop:.4f}"
+        return f"OKS drops by {self.drift.oks_drop:.4f}{ap}; the budget is {budget}"
 
     @property
     def passed(self) -> bool:

@@ -160,7 +160,7 @@ def write_whole(bundle: Bundle) -> dict[str, Path]:
     with TemporaryDirectory() as folder:
         front, back, plain = _ends(bundle.spec, Path(folder))
     written = {}
-    for precision in sorted(bundle.artefacts.keys() & set(JOINABLE)):
+    for precision in (name for name in JOINABLE if name in bundle.artefacts):
         network = onnx.load(str(bundle.path(precision)))
         points = _joined(network, plain, {OUTPUT_NAME: OUTPUT_NAME})
         whole = _joined(front, network, {INPUT_NAME: INPUT_NAME})

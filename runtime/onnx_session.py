@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,16 @@ def open_graph(path: Path, gpu: int | None = None, threads: int | None = None) -
             # 1.32 fuses Q/DQ pairs of FP16 into operators that it then refuses to run.
             if "QLinear" not in str(error):
                 raise
-            log.warning("%s: ONNX Runtime runs INT8 beside FP16 step by step: exact, but slow; see int8_cpu", path.name)
+            _say_once("ONNX Runtime runs INT8 beside FP16 step by step: exact, but slow; int8_cpu is its form")
             options.add_session_config_entry("session.disable_quant_qdq", "1")
             return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except UNREADABLE as error:
         raise ValueError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
+
+
+@lru_cache
+def _say_once(text: str) -> None:
+    log.warning(text)
 
 
 def _choose_gpu(device: str) -> int | None:

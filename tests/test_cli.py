@@ -78,7 +78,7 @@ def test_predict_prints_coco_results(tiny_bundle: Path, data_folder: Path, capsy
 
 
 def test_verify_fails_when_the_graph_is_not_the_weights(tiny_bundle: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("lehrnet.export.verify.HEATMAP_TOLERANCE", 0.0)
+    monkeypatch.setattr("lehrnet.export.parity.HEATMAP_TOLERANCE", 0.0)
     assert main(["verify", str(tiny_bundle)]) == 1
     assert "FAILED" in capsys.readouterr().out
 

@@ -47,25 +47,35 @@ def test_the_dearest_unit_for_what_it_saves_is_the_last_to_join(found: Search, g
 
 def test_a_budget_takes_what_comes_before_the_first_mix_that_breaks_it(found: Search) -> None:
     tried = mixes(found, [0, 0.01, 0.02, 0.05, 0.01])
-    assert [len(mix.units) for mix in tried.within(Budget("oks", 0.03))] == [1, 2]
-    assert tried.within(Budget("oks", 0.001)) == ()
-    assert tried.closest(Budget("oks", 0.001)) == pytest.approx(0.01)
+    assert [len(mix.units) for mix in tried.within(Budget(oks=0.03))] == [1, 2]
+    assert tried.within(Budget(oks=0.001)) == ()
+    assert tried.closest(Budget(oks=0.001)).oks_drop == pytest.approx(0.01)
 
 
 def test_pareto_drops_what_another_mix_beats(found: Search) -> None:
     tried = mixes(found, [0, 0.03, 0.02, 0.05])
-    assert [len(mix.units) for mix in pareto(tried.mixes, "oks")] == [0, 2, 3]
+    assert [len(mix.units) for mix in pareto(tried.mixes)] == [0, 2, 3]
 
 
 def test_an_ap_budget_needs_labels(found: Search) -> None:
     unlabelled = replace(found.mixes[-1].drift, ap=None)
     with pytest.raises(ValueError, match="--max-oks-drop"):
-        Budget("ap", 0.01).cost(unlabelled)
+        Budget(ap=0.01).excess(unlabelled)
 
 
 def test_a_budget_is_a_share() -> None:
-    with pytest.raises(ValueError, match="expected 0 to 1"):
-        Budget("ap", -0.1)
+    for limits in ({"ap": -0.1}, {"oks": 1.1}, {}):
+        with pytest.raises(ValueError, match="expected a drop of 0 to 1"):
+            Budget(**limits)
+
+
+def test_both_limits_hold_where_both_are_asked_for(found: Search) -> None:
+    drift = replace(found.mixes[-1].drift, oks=0.95, ap=0.49, reference_ap=0.5)
+    assert Budget(ap=0.02).kept_by(drift)
+    assert Budget(oks=0.06).kept_by(drift)
+    assert not Budget(ap=0.02, oks=0.04).kept_by(drift)
+    assert not Budget(ap=0.005, oks=0.06).kept_by(drift)
+    assert str(Budget(ap=0.02, oks=0.04)) == "AP drop within 0.02 and OKS drop within 0.04"
 
 
 def test_int8_is_faster_in_the_model_than_fp16_and_that_than_fp32(graph, every_conv) -> None:

@@ -69,4 +69,4 @@ def test_nan_is_refused() -> None:
 
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(ValueError, match="'median', expected one of minmax"):
-        seen(np.ones(3)).threshold("median")
+        seen(np.ones(3)).threshold("median")  # pyright: ignore[reportArgumentType]

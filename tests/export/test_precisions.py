@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxsim")
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from lehrnet.calibration.budget import Budget  # noqa: E402
+from lehrnet.calibration.rules import broken_rules  # noqa: E402
+from lehrnet.cli import main  # noqa: E402
+from lehrnet.export import Calibration, export_bundle  # noqa: E402
+from lehrnet.export.precisions import Family  # noqa: E402
+from lehrnet.pose.coco import read_coco  # noqa: E402
+from lehrnet.pose.pictures import read_image  # noqa: E402
+from lehrnet.runtime import PoseEstimator  # noqa: E402
+from lehrnet.runtime.bundle import open_bundle  # noqa: E402
+from lehrnet.runtime.onnx_session import open_graph  # noqa: E402
+
+ALL = ("fp32", "fp16", "bf16", "int8", "int8_cpu")
+LOOSE = Budget(oks=1.0)  # random weights: keypoints mean nothing, and INT8 may move them
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_checkpoint, drawn_folder: Path, tmp_path_factory):
+    calibration = Calibration(drawn_folder, people=16, judged=16, budget=LOOSE)
+    out = tmp_path_factory.mktemp("family") / "bundle"
+    return export_bundle(tiny_checkpoint, out, precisions=ALL, calibration=calibration, whole=True, trained=False)
+
+
+def test_every_precision_is_there_and_says_what_was_measured(bundle) -> None:
+    assert set(ALL) < bundle.artefacts.keys()
+    measured = {name: bundle.artefacts[name].measured for name in ALL}
+    assert all(measured[name]["parity"]["passed"] for name in ALL if name != "bf16")
+    assert measured["fp16"]["islands_by"] == "ranges"
+    found = measured["int8"]["int8"]
+    assert found["budget"] == {"ap": None, "oks": 1.0}
+    assert found["int8_macs"] > 0.9
+    assert set(found["sensitivity"]) == set(found["units"])
+    assert found["units_by_budget"].keys() == {"0.002", "0.005", "0.01", "0.02"}
+    assert measured["int8"]["judged"]["people"] > 4
+
+
+def test_int8_is_smaller_and_keeps_tensorrt_s_rules(bundle) -> None:
+    assert broken_rules(onnx.load(str(bundle.path("int8")))) == []
+    assert bundle.artefacts["fp16"].bytes < bundle.artefacts["fp32"].bytes
+    # The ranges are kept beside the bundle, for the next export.
+    assert bundle.root.with_name("bundle.ranges.json").is_file()
+
+
+def test_it_has_a_card_and_a_plot_for_a_person(bundle) -> None:
+    card = (bundle.root / "README.md").read_text()
+    assert all(word in card for word in ("Parity ladder", "int8_cpu", "Pareto", "Random weights", "chosen"))
+    assert "<svg" in (bundle.root / "pareto.svg").read_text()
+
+
+def test_verify_climbs_the_whole_ladder(bundle, drawn_folder: Path, capsys) -> None:
+    assert main(["verify", str(bundle.root), "--data", str(drawn_folder), "--json"]) == 0
+    ladder = json.loads(capsys.readouterr().out)
+    assert [rung["rung"] for rung in ladder] == ["fp32", "fp16", "int8", "int8_cpu"]
+    assert ladder[0]["drift"]["ap"] is not None
+
+
+def test_verify_names_the_first_bad_rung(bundle, tmp_path: Path, capsys) -> None:
+    import hashlib
+    import shutil
+
+    root = shutil.copytree(bundle.root, tmp_path / "bad")
+    model = onnx.load(str(root / "fp16.onnx"))
+    head = next(each for each in model.graph.initializer if each.name == "head.bias")
+    head.raw_data = (np.frombuffer(head.raw_data, np.float16) * np.float16(1.5)).tobytes()
+    onnx.save(model, str(root / "fp16.onnx"))
+    manifest = json.loads((root / "bundle.json").read_text())
+    facts = manifest["artefacts"]["fp16"]
+    content = (root / "fp16.onnx").read_bytes()
+    facts["sha256"], facts["bytes"] = hashlib.sha256(content).hexdigest(), len(content)
+    (root / "bundle.json").write_text(json.dumps(manifest))
+    assert main(["verify", str(root)]) == 1
+    assert "first bad rung: fp16" in capsys.readouterr().out
+
+
+def test_the_same_ranges_serve_again_without_data(tiny_checkpoint, bundle, tmp_path: Path, caplog) -> None:
+    ranges = bundle.root.with_name("bundle.ranges.json")
+    again = export_bundle(
+        tiny_checkpoint, tmp_path / "again", precisions=["int8"], calibration=Calibration(ranges=ranges), trained=False
+    )
+    assert "no people to judge on" in caplog.text
+    assert again.artefacts["int8"].measured["int8"]["int8_macs"] > 0.9
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_one_graph_equals_the_ordinary_path_on_the_same_crops(bundle, precision: str) -> None:
+    measured = bundle.artefacts[f"whole_{precision}"].measured["px_from_ordinary_path"]
+    assert measured["points"] < 0.01
+    if precision == "fp32":
+        assert measured["whole"] < 0.01
+
+
+def test_ten_lines_of_onnx_runtime_run_the_whole_graph(bundle, drawn_folder: Path) -> None:
+    people = read_coco(drawn_folder)
+    estimator = PoseEstimator.open(bundle.root, device="cpu")
+    session = open_graph(bundle.path("whole_fp32"))
+    path, rows = next(people.by_image())
+    image = read_image(path)
+    boxes = people.boxes[rows]
+    (found,) = session.run(["keypoints"], {"frame": image, "boxes": boxes.astype(np.float32)})
+    poses = estimator(image, boxes)
+    assert np.asarray(found).shape == (len(rows), 17, 3)
+    assert np.median(np.abs(np.asarray(found)[..., :2] - poses.xy)) < 0.01
+    np.testing.assert_allclose(np.asarray(found)[..., 2], poses.score, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["fp32", "fp16", "bf16", "int8", "whole_fp32", "whole_fp16", "whole_int8", "points_int8"]
+)
+def test_tensorrt_rtx_builds_it(bundle, name: str) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: make slow installs it")
+    from lehrnet.benchmarks.rtx import build
+
+    assert build(bundle.path(name))["engine_bytes"] > 100_000
+
+
+class TestBadInput:
+    def test_int8_without_people_says_what_to_name(self, tiny_checkpoint, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="--calibration FOLDER"):
+            export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=["int8"])
+        assert list(tmp_path.iterdir()) == []
+
+    def test_fp16_without_people_takes_careful_islands(self, tiny_checkpoint, tmp_path: Path) -> None:
+        found = export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=["fp16"])
+        assert found.artefacts["fp16"].measured["islands_by"] == "operator"
+        assert found.artefacts["fp16"].measured["parity"]["passed"]
+
+    def test_a_budget_that_cannot_be_kept_says_what_was_reached(
+        self, tiny_bundle, tiny_checkpoint, drawn_folder, tmp_path
+    ) -> None:
+        calibration = Calibration(drawn_folder, people=16, judged=16, budget=Budget(oks=0.0))
+        family = Family(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, calibration, tmp_path / "ranges.json")
+        with pytest.raises(ValueError, match="what came closest drops by 0"):
+            family.write("int8")
+
+    def test_ranges_of_another_checkpoint_are_refused(self, tiny_bundle, tiny_checkpoint, bundle, tmp_path) -> None:
+        path = tmp_path / "ranges.json"
+        content = json.loads(bundle.root.with_name("bundle.ranges.json").read_text())
+        path.write_text(json.dumps({**content, "graph": "0" * 64}))
+        with pytest.raises(ValueError, match="another checkpoint"):
+            Family(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, Calibration(ranges=path), path)
+
+    def test_an_empty_folder_is_named(self, tmp_path: Path, capsys) -> None:
+        (tmp_path / "empty").mkdir()
+        arguments = ["--precisions", "int8", "--calibration", str(tmp_path / "empty")]
+        assert (
+            main(["export", "--untrained", "--network", "lehrnet_w16", "--out", str(tmp_path / "b"), *arguments]) == 2
+        )
+        assert "is no COCO data folder" in capsys.readouterr().err
+
+    def test_an_unknown_effort_is_named(self) -> None:
+        with pytest.raises(ValueError, match="quick, thorough"):
+            Calibration(effort="endless")
+
+
+def test_the_bundle_reads_back(bundle) -> None:
+    assert open_bundle(bundle.root).artefacts["int8"].precision == "int8"
