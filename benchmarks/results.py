@@ -7,10 +7,12 @@ from typing import Any
 from ..pose.files import replacing
 from .machine import machine_facts
 
+FORMAT = "lehrnet-result-1"
+
 
 def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
     """Write a result, whole or not at all."""
-    content = {"format": "lehrnet-result-1", "command": command, "machine": machine_facts(), **figures}
+    content = {"format": FORMAT, "command": command, "machine": machine_facts(), **figures}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

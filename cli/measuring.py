@@ -4,33 +4,67 @@ import argparse
 import json
 from pathlib import Path
 
-from .command import Command, size
+from .command import CHECK_FAILED, Command, bundle_or_default, size
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help="the shipped default's if absent")
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--training", type=Path, metavar="PACK", help="people a second of training steps and loader")
-    parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="comma-separated (%(default)s)")
-    parser.add_argument("--size", type=size, default=(128, 96), metavar="HxW", help="crop, px (128x96)")
-    parser.add_argument("--batch", type=int, default=32, help="people in a step (%(default)s)")
-    parser.add_argument("--steps", type=int, default=5, help="timed, after a warm-up (%(default)s)")
+    what.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two results: 1 if something got worse"
+    )
+    parser.add_argument("--precisions", default="fp32", help="of the bundles, comma-separated (%(default)s)")
+    parser.add_argument("--batch", help="people in a frame, comma-separated (1,8); with --training in a step (32)")
+    parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training (%(default)s)")
+    parser.add_argument("--size", type=size, default=(128, 96), metavar="HxW", help="crop for --training (128x96)")
+    parser.add_argument("--steps", type=int, default=5, help="of --training, after a warm-up (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.compare:
+        return _compare(options)
+    if options.training:
+        return _training(options)
+    return _latency(options)
+
+
+def _latency(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..benchmarks.latency import describe, measure, open_subjects
+    from ..benchmarks.results import write_result
+
+    batches = _whole_numbers(options.batch or "1,8")
+    bundles = options.bundles or [bundle_or_default(None)]
+    subjects = open_subjects(bundles, options.precisions.split(","), options.device, options.threads)
+    facts = measure(
+        subjects, batches, options.rounds, lambda rounds: tqdm(rounds, "timing", unit="round", disable=None)
+    )
+    if options.result:
+        write_result(options.result, "lehrnet bench BUNDLE", facts)
+    print(json.dumps(facts, indent=2) if options.json else describe(facts))
+    return 0
+
+
+def _training(options: argparse.Namespace) -> int:
     from ..benchmarks.results import write_result
     from ..benchmarks.training import describe, measure
     from ..model.device import choose_device
 
-    if options.batch < 1 or options.steps < 1:
-        raise ValueError(f"batch {options.batch}, steps {options.steps}: expected at least 1")
+    (batch,) = _whole_numbers(options.batch or "32")[:1]
+    if options.steps < 1:
+        raise ValueError(f"steps is {options.steps}, expected at least 1")
     facts = measure(
         options.training,
         options.variants.split(","),
         size=options.size,
-        batch=options.batch,
+        batch=batch,
         steps=options.steps,
         device=choose_device(options.device),
     )
@@ -40,6 +74,31 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(options: argparse.Namespace) -> int:
+    from ..benchmarks.compare import compare, read_result
+
+    changes = compare(*map(read_result, options.compare))
+    if options.json:
+        print(json.dumps([{**vars(change), "worse": change.worse} for change in changes]))
+    else:
+        print("\n".join(map(str, changes)))
+    return CHECK_FAILED if any(change.worse for change in changes) else 0
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """The numbers of "1,8"; ValueError unless all are at least 1."""
+    numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if min(numbers) < 1:
+        raise ValueError(f"batch is {text!r}, expected whole numbers from 1, such as 1,8")
+    return numbers
+
+
 COMMANDS = (
-    Command("bench", "Measure speed.", "lehrnet bench --training packed --result training.json", _add_bench, _bench),
+    Command(
+        "bench",
+        "Measure speed, by stage and person; compare results.",
+        "lehrnet bench bundle --precisions fp32,int8_cpu --batch 1,8 --result new.json",
+        _add_bench,
+        _bench,
+    ),
 )

@@ -141,12 +141,12 @@ def _verify(options: argparse.Namespace) -> int:
 
     from ..benchmarks.results import write_result
     from ..export.report import parity_table
-    from ..export.verify import photograph_crops, random_crops, verify_bundle
+    from ..export.verify import photograph_crops, verify_bundle
     from ..runtime.bundle import open_bundle
 
     bundle = open_bundle(bundle_or_default(options.bundle))
-    crops = photograph_crops(options.data, bundle.spec) if options.data else random_crops(bundle.spec)
-    crops = tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
+    crops = photograph_crops(options.data, bundle.spec) if options.data else None
+    crops = crops and tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
     ladder = [parity.facts() for parity in verify_bundle(bundle, crops)]
     if options.result:
         write_result(

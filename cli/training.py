@@ -52,6 +52,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=size, metavar="HxW", help="train on smaller crops than the recipe's")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--batch", type=int, help="instead of the recipe's")
+    parser.add_argument("--rate", type=float, help="of learning, instead of the recipe's")
     parser.add_argument(
         "--mix", type=shares, default={}, metavar="NAME=X,...", help="how often an epoch shows a folder"
     )
@@ -75,6 +76,8 @@ def _train(options: argparse.Namespace) -> int:
 
     recipe = recipe_named(options.recipe)
     changes = {name: value for name in ("epochs", "batch") if (value := getattr(options, name)) is not None}
+    if options.rate is not None:
+        changes["learning_rate"] = options.rate
     if options.size:
         changes["spec"] = replace(recipe.spec, input_size=options.size)
     request = Request(

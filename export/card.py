@@ -48,7 +48,15 @@ def _ladder(bundle: Bundle) -> str:
         "their range, distances px of the crop, of joints that the FP32 network is sure of; OKS is against its "
         "keypoints, AP against labels, each person in their own crop.\n\n"
     )
-    return text + _table(ladder_rows(ladder))
+    text += _table(ladder_rows(ladder))
+    rows = [("joint", *(f"{rung['rung']}, px" for rung in ladder[1:]))]
+    for joint in bundle.spec.joints.joints:
+        rows.append((joint, *(_spread(rung["drift"]["by_joint"][joint]) for rung in ladder[1:])))
+    return text + (f"\nDrift of every joint, median and 99th percentile:\n\n{_table(rows)}" if ladder[1:] else "")
+
+
+def _spread(px: Sequence[float | None]) -> str:
+    return " / ".join("-" if each is None else f"{each:.2f}" for each in px)
 
 
 def _pareto(searched: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_
 from .card import write_card
 from .graph import export_network, opset, tool_versions
 from .precisions import PRECISIONS, Calibration, Family, Progress
-from .verify import random_crops, verify_bundle
+from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
 
@@ -80,7 +80,7 @@ def export_bundle(
         bundle = Bundle(
             folder, variant_name(checkpoint.network.config), checkpoint.spec, trained, checkpoint.note, artefacts
         )
-        batches = crops or (judged.batches if judged is not None else random_crops(checkpoint.spec))
+        batches = judged.batches if crops is None and judged is not None else crops
         for rung in verify_bundle(bundle, batches):
             if not rung.passed:
                 kind = "is not the network that it came from" if rung.name == "fp32" else "strays too far"

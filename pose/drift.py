@@ -26,8 +26,10 @@ class Drift:
     heatmap_max: float
     heatmap_mean: float
     """Largest and mean absolute difference of a cell."""
+    sure: float
+    """Share of joints that the reference is sure of (score above 0.2)."""
     joints: int
-    """How many are counted below: those that the reference is sure of (score above 0.2), or all where it is of none."""
+    """How many are counted below: the sure ones, or all where none is."""
     median_px: float
     p99_px: float
     moved: float
@@ -102,6 +104,7 @@ class Comparison:
             heatmap_range=self._high - self._low,
             heatmap_max=self._max,
             heatmap_mean=self._sum / self._cells,
+            sure=float(sure.mean()),
             joints=int(counted.sum()),
             median_px=float(np.median(moved[counted])),
             p99_px=float(np.percentile(moved[counted], 99)),

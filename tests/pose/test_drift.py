@@ -59,6 +59,7 @@ def test_joints_that_the_reference_is_unsure_of_are_not_counted(cells) -> None:
     found[:, 5:] = np.roll(found[:, 5:], 10, axis=3)
     drift = compared(expected, found)
     assert (drift.joints, drift.moved, drift.oks) == (5 * PEOPLE, 0, 1)
+    assert drift.sure == pytest.approx(5 / 17)
     assert all(np.isnan(drift.by_joint["left_ankle"]))
     assert drift.facts()["by_joint"]["left_ankle"] == [None, None]
 

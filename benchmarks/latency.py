@@ -1,0 +1,162 @@
+"""Where the time goes from an encoded picture to drawn skeletons, by stage and by person, in one interleaved run."""
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pose.crop import crop_people, transform_points
+from ..pose.heatmap import cells_to_crop, decode
+from ..pose.synthetic import draw_scene
+from ..runtime.bundle import Bundle, open_bundle
+from ..runtime.draw import draw_poses
+from ..runtime.estimator import PoseEstimator, Poses
+from ..runtime.session import open_session
+
+FRAME = (720, 1280)  # height and width of the picture, px
+STAGES = ("decode image", "crop", "network", "decode heatmaps", "draw")
+PERCENTILES = (50, 90, 99)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One graph of one bundle, opened."""
+
+    name: str
+    bundle: Bundle
+    estimator: PoseEstimator
+    cold_start_s: float
+    """From nothing to the first person's keypoints."""
+
+
+def open_subjects(
+    bundles: Sequence[Path], precisions: Sequence[str], device: str = "auto", threads: int | None = None
+) -> list[Subject]:
+    """Every precision asked for of every bundle; ValueError where a bundle lacks one."""
+    subjects = []
+    for root in bundles:
+        bundle = open_bundle(root)
+        for precision in precisions:
+            started = time.perf_counter()
+            session = open_session(bundle.path(precision), device, threads)
+            session.run(np.zeros((1, 3, *bundle.spec.input_size), np.float32))
+            cold = time.perf_counter() - started
+            name = precision if len(bundles) == 1 else f"{root.name}/{precision}"
+            subjects.append(Subject(name, bundle, PoseEstimator(session, bundle.spec), cold))
+    return subjects
+
+
+def measure(
+    subjects: Sequence[Subject],
+    batches: Sequence[int],
+    rounds: int,
+    progress: Callable[[range], Any] = lambda rounds: rounds,
+) -> dict[str, Any]:
+    """Milliseconds by subject, batch and stage: percentiles, dispersion and per person; and the whole way at once.
+
+    Every round takes every subject and batch in turn, so that a machine's drift falls on all alike.
+    """
+    if rounds < 1 or any(batch < 1 for batch in batches):
+        raise ValueError(f"rounds {rounds}, batches {list(batches)}: expected at least 1 of each")
+    encoded, boxes = picture(max(batches))
+    turns = [(subject, batch) for subject in subjects for batch in batches]
+    times: dict[tuple[str, int], list[tuple[float, ...]]] = {(subject.name, batch): [] for subject, batch in turns}
+    for turn in progress(range(-2, rounds)):
+        for subject, batch in turns:
+            parts = by_stage(subject, encoded, boxes[:batch])
+            whole = end_to_end(subject, encoded, boxes[:batch])
+            if turn >= 0:
+                times[subject.name, batch].append((*parts, whole))
+    return {
+        "frame": list(FRAME),
+        "rounds": rounds,
+        "subjects": {
+            subject.name: {
+                "variant": subject.bundle.variant,
+                "input_size": list(subject.bundle.spec.input_size),
+                "backend": subject.estimator.session.backend,
+                "device": subject.estimator.session.device,
+                "cold_start_s": round(subject.cold_start_s, 3),
+                "batches": {str(batch): _figures(np.array(times[subject.name, batch]), batch) for batch in batches},
+            }
+            for subject in subjects
+        },
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def picture(people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """A drawn scene as JPEG, and boxes (N, 4) xyxy of as many people."""
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(draw_scene(rng)[0], FRAME[::-1])
+    corners = rng.uniform((0, 0), (FRAME[1] - 400, FRAME[0] - 500), (people, 2))
+    boxes = np.concatenate((corners, corners + rng.uniform((80, 200), (300, 480), (people, 2))), axis=1)
+    return np.asarray(cv2.imencode(".jpg", scene)[1]), boxes
+
+
+def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> tuple[float, ...]:
+    """Seconds of each of STAGES."""
+    spec, marks = subject.bundle.spec, [time.perf_counter()]
+    image = _read(encoded)
+    marks.append(time.perf_counter())
+    crops, affines = crop_people(image, boxes, spec)
+    marks.append(time.perf_counter())
+    heatmaps = subject.estimator.session.run(crops)
+    marks.append(time.perf_counter())
+    cells, scores = decode(heatmaps, spec.decode)
+    points = transform_points(cells_to_crop(cells), affines).astype(np.float32)
+    marks.append(time.perf_counter())
+    draw_poses(image, Poses(points, scores, boxes), spec.joints)
+    marks.append(time.perf_counter())
+    return tuple(np.diff(marks).tolist())
+
+
+def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> float:
+    """Seconds from the encoded picture to the drawn one, as a user's code would do it."""
+    started = time.perf_counter()
+    image = _read(encoded)
+    draw_poses(image, subject.estimator(image, boxes), subject.bundle.spec.joints)
+    return time.perf_counter() - started
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The figures for a person: one line a subject and batch, p50 in milliseconds."""
+    columns = (*STAGES, "end to end", "p99", "+-", "per person", "people/s")
+    lines = [f"{'':24} {'batch':>5} " + "".join(f"{name:>16}" for name in columns)]
+    for name, subject in facts["subjects"].items():
+        for batch, figures in subject["batches"].items():
+            whole = figures["end to end"]
+            cells = [figures[stage]["p50"] for stage in (*STAGES, "end to end")]
+            cells += [whole["p99"], whole["dispersion"], figures["per_person_ms"], figures["people_per_s"]]
+            lines.append(f"{name:24} {batch:>5} " + "".join(f"{cell:16.2f}" for cell in cells))
+    lines.append("milliseconds, p50 where nothing else stands; +- is half the distance from p10 to p90 of end to end")
+    return "\n".join(lines)
+
+
+def _figures(seconds: NDArray[np.float64], people: int) -> dict[str, Any]:
+    """Figures of rounds x (stages and the whole)."""
+    names = (*STAGES, "end to end")
+    figures: dict[str, Any] = {name: _spread(1e3 * column) for name, column in zip(names, seconds.T, strict=True)}
+    whole = figures["end to end"]["p50"]
+    figures["per_person_ms"] = round(whole / people, 3)
+    figures["people_per_s"] = round(1e3 * people / whole, 1)
+    figures["stages_over_end_to_end"] = round(float(np.median(seconds[:, :-1].sum(1) / seconds[:, -1])), 3)
+    return figures
+
+
+def _spread(series: NDArray[np.float64]) -> dict[str, float]:
+    low, high = np.percentile(series, (10, 90))
+    points = {f"p{share}": round(float(np.percentile(series, share)), 3) for share in PERCENTILES}
+    return {**points, "dispersion": round(float(high - low) / 2, 3)}
+
+
+def _read(encoded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert image is not None  # we encoded it
+    return np.asarray(image, np.uint8)

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lehrnet.benchmarks import latency
+from lehrnet.benchmarks.compare import Change, compare, read_result
+from lehrnet.cli import main
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def result(tiny_bundle: Path, tmp_path_factory) -> Path:
+    kept = tmp_path_factory.mktemp("bench") / "result.json"
+    assert main(["bench", str(tiny_bundle), "--batch", "1,3", "--rounds", "3", "--result", str(kept)]) == 0
+    return kept
+
+
+def test_every_stage_has_percentiles_and_a_dispersion(result: Path) -> None:
+    facts = json.loads(result.read_text())
+    subject = facts["subjects"]["fp32"]
+    assert subject["batches"].keys() == {"1", "3"}
+    for figures in subject["batches"].values():
+        for stage in (*latency.STAGES, "end to end"):
+            assert 0 < figures[stage]["p50"] <= figures[stage]["p99"]
+            assert figures[stage]["dispersion"] >= 0
+    assert subject["cold_start_s"] > 0
+    assert facts["peak_rss_mib"] > 10
+
+
+def test_a_person_s_share_is_the_whole_way_s(result: Path) -> None:
+    figures = json.loads(result.read_text())["subjects"]["fp32"]["batches"]["3"]
+    assert figures["per_person_ms"] == pytest.approx(figures["end to end"]["p50"] / 3, abs=1e-3)
+    assert figures["people_per_s"] == pytest.approx(3e3 / figures["end to end"]["p50"], rel=0.01)
+
+
+def test_boxes_lie_in_the_frame() -> None:
+    _, boxes = latency.picture(20)
+    assert boxes.shape == (20, 4)
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes >= 0).all()
+    assert (boxes[:, 2] <= 1280).all()
+
+
+class TestComparing:
+    def test_a_result_equals_itself(self, result: Path, capsys) -> None:
+        assert main(["bench", "--compare", str(result), str(result)]) == 0
+        assert "WORSE" not in capsys.readouterr().out
+
+    def test_twice_the_time_is_worse_and_half_of_it_is_not(self, result: Path, tmp_path: Path, capsys) -> None:
+        slower = json.loads(result.read_text())
+        for figures in slower["subjects"]["fp32"]["batches"].values():
+            figures["network"] = {"p50": 1e3, "dispersion": 0.1}
+        (tmp_path / "slower.json").write_text(json.dumps(slower))
+        assert main(["bench", "--compare", str(result), str(tmp_path / "slower.json")]) == 1
+        assert "fp32, batch 1: network, ms" in capsys.readouterr().out
+        assert main(["bench", "--compare", str(tmp_path / "slower.json"), str(result)]) == 0
+
+    def test_what_lies_within_the_noise_is_not_worse(self) -> None:
+        assert not Change("ms", 10, 10.4, 0.5).worse
+        assert Change("ms", 10, 10.6, 0.5).worse
+        assert Change("AP", 0.30, 0.29, 0.002, more_is_better=True).worse
+        assert not Change("AP", 0.30, 0.31, 0.002, more_is_better=True).worse
+
+    def test_accuracy_is_compared_too(self) -> None:
+        (change,) = compare({"figures": {"AP": 0.3, "AP(M)": None}}, {"figures": {"AP": 0.2, "AP(M)": 0.1}})
+        assert change.worse
+
+    def test_results_that_share_nothing_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="share no figure"):
+            compare({}, {})
+
+    @pytest.mark.parametrize("content", ["[]", '{"format": "lehrnet-result-0"}', "{"])
+    def test_another_schema_is_refused(self, content: str, tmp_path: Path) -> None:
+        (tmp_path / "other.json").write_text(content)
+        with pytest.raises(ValueError, match=r"other\.json"):
+            read_result(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--batch", "0"], "expected whole numbers from 1"),
+        (["--batch", "1,many"], "expected whole numbers from 1"),
+        (["--precisions", "int4"], "has no 'int4'"),
+        (["--rounds", "0"], "rounds 0"),
+    ],
+)
+def test_bad_input_is_named(tiny_bundle: Path, arguments: list[str], reason: str, capsys) -> None:
+    assert main(["bench", str(tiny_bundle), *arguments]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_missing_bundle_or_result_is_named(tmp_path: Path, capsys) -> None:
+    assert main(["bench", str(tmp_path / "none")]) == 2
+    assert "no bundle at" in capsys.readouterr().err
+    assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
+    assert "no result at" in capsys.readouterr().err
