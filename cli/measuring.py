@@ -11,11 +11,13 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help="the shipped default's if absent")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--training", type=Path, metavar="PACK", help="people a second of training steps and loader")
+    what.add_argument("--paper", action="store_true", help="every network of the paper's tables: cost and latency")
     what.add_argument(
         "--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two results: 1 if something got worse"
     )
     parser.add_argument("--precisions", default="fp32", help="of the bundles, comma-separated (%(default)s)")
     parser.add_argument("--batch", help="people in a frame, comma-separated (1,8); with --training in a step (32)")
+    parser.add_argument("--networks", help="for --paper: variants and rivals, comma-separated (all)")
     parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training (%(default)s)")
@@ -31,6 +33,8 @@ def _bench(options: argparse.Namespace) -> int:
         return _compare(options)
     if options.training:
         return _training(options)
+    if options.paper:
+        return _paper(options)
     return _latency(options)
 
 
@@ -71,6 +75,27 @@ def _training(options: argparse.Namespace) -> int:
     if options.result:
         write_result(options.result, "lehrnet bench --training PACK", facts)
     print(json.dumps(facts, indent=2) if options.json else describe(facts))
+    return 0
+
+
+def _paper(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..benchmarks.paper_card import OURS, markdown, measure
+    from ..benchmarks.results import write_result
+    from ..benchmarks.rivals import RIVALS
+
+    names = options.networks.split(",") if options.networks else [*OURS, *RIVALS]
+    facts = measure(
+        names,
+        _whole_numbers(options.batch or "1,8"),
+        options.rounds,
+        options.threads,
+        lambda things, what: tqdm(things, what, disable=None),
+    )
+    if options.result:
+        write_result(options.result, "lehrnet bench --paper", facts)
+    print(json.dumps(facts, indent=2) if options.json else markdown(facts))
     return 0
 
 

@@ -1,0 +1,132 @@
+"""The paper's figures beside ours, with the column it lacks: latency, all networks in one interleaved run."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..export.graph import export_module
+from ..model.config import VARIANTS, variant
+from ..model.cost import network_cost
+from ..model.forms import deploy
+from ..model.network import create_model
+from ..pose.spec import COCO
+from ..runtime.session import open_session
+from .interleave import race
+from .paper import WHY_THEY_DIFFER, paper_cost, paper_table
+from .rivals import RIVALS
+
+SIZE = COCO.input_size
+OURS = ("lehrnet_w32", "lehrnet_w32_lean", "lehrnet_w32_literal", "hrnet_w32")
+REFERENCE = "hrnet_w32"
+_BN = "The paper's figure is a counter's that adds norms and activations; ours counts convolutions and matrix products."
+_BINARY = (
+    "Its authors count a transposed convolution on its output grid and print units of 2^30: "
+    "(4.017e9 + 4 x 1.409e9) / 2^30 = 8.99."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network's place in the paper's tables."""
+
+    table: str
+    column: str
+    value: str
+    why: str = ""
+
+
+ROWS = {
+    "lehrnet_w32": Row("table1_coco_val2017", "backbone", "LE-HRNet-W32"),
+    "lite_hrnet_18": Row("table1_coco_val2017", "backbone", "Lite-HRNet-18"),
+    "lite_hrnet_30": Row("table1_coco_val2017", "backbone", "Lite-HRNet-30"),
+    "simplebaseline_mobilenetv2": Row("table1_coco_val2017", "backbone", "MobilenetV2", _BN),
+    "simplebaseline_resnet50": Row("table2_coco_testdev2017", "backbone", "ResNet-50", _BINARY),
+}
+
+
+def printed(name: str) -> dict[str, Any]:
+    """What the paper prints for a network: parameters (M), multiply-adds (G), AP; empty where it has no such row."""
+    row = ROWS.get(name)
+    if row is not None:
+        found = next((line for line in paper_table(row.table) if line[row.column] == row.value), None)
+        if found is not None:
+            keys = {"params_m": "params_m", "macs_g": "flops_g", "ap": "ap"}
+            return {key: float(found[column]) for key, column in keys.items() if found.get(column)}
+    cost = paper_cost(name)
+    return {} if cost is None else {"params_m": cost.params_m, "macs_g": cost.coco_macs_g}
+
+
+def counted(name: str) -> tuple[int, int]:
+    """Parameters, and multiply-adds of one crop of 256x192; of rivals by PyTorch's own counter."""
+    if name in VARIANTS:
+        cost = network_cost(variant(name), SIZE)
+        return cost.params, cost.macs
+    network = RIVALS[name]().eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, *SIZE))
+    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2
+
+
+def deployed(name: str) -> nn.Module:
+    """A network as it is exported: ours in its exact inference forms, rivals as they are; ValueError for others."""
+    torch.manual_seed(0)
+    if name in VARIANTS:
+        return deploy(create_model(name), SIZE)
+    if name in RIVALS:
+        return RIVALS[name]().eval()
+    raise ValueError(f"no rival is called {name!r}; there are {', '.join((*VARIANTS, *RIVALS))}")
+
+
+def measure(
+    names: Sequence[str],
+    batches: Sequence[int] = (1, 8),
+    rounds: int = 15,
+    threads: int | None = None,
+    progress: Callable[[Iterable[str], str], Iterable[str]] = lambda names, _: names,
+) -> dict[str, Any]:
+    """Cost and latency of every network, through the same exporter and the same runtime, on the CPU."""
+    builders = {name: deployed(name) for name in names}  # an unknown name is refused before minutes are spent
+    rows: dict[str, dict[str, Any]] = {}
+    sessions = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for place, name in enumerate(progress(names, "exporting")):
+            path = Path(folder) / f"{place}.onnx"
+            params, macs = counted(name)
+            nodes = len(export_module(builders[name], SIZE, path).graph.node)
+            why = WHY_THEY_DIFFER.get(name) or (ROWS[name].why if name in ROWS else "")
+            rows[name] = {"params": params, "macs": macs, "nodes": nodes, "paper": printed(name), "why": why}
+            sessions[name] = open_session(path, "cpu", threads)
+    reference = REFERENCE if REFERENCE in names else names[0]
+    for batch in progress([str(batch) for batch in batches], "timing"):
+        crops = np.random.default_rng(0).standard_normal((int(batch), 3, *SIZE), dtype=np.float32)
+        result = race({name: partial(session.run, crops) for name, session in sessions.items()}, reference, rounds)
+        for name, row in rows.items():
+            times = {"milliseconds": result.milliseconds[name], "speed_up": result.speed_up[name]}
+            row.setdefault("latency", {})[batch] = times
+    return {"input_size": list(SIZE), "rounds": rounds, "threads": threads, "reference": reference, "networks": rows}
+
+
+def markdown(facts: dict[str, Any]) -> str:
+    """The card as a Markdown table, and why figures differ."""
+    batches = list(next(iter(facts["networks"].values()))["latency"])
+    head = ["network", "parameters, M", "paper", "multiply-adds, G", "paper", "AP in the paper", "nodes"]
+    head += [f"ms, batch {batch}" for batch in batches]
+    head += [f"speed over {facts['reference']}, batch {batch}" for batch in batches]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for name, row in facts["networks"].items():
+        paper = row["paper"]
+        cells = [name, f"{row['params'] / 1e6:.3f}", str(paper.get("params_m", "-")), f"{row['macs'] / 1e9:.3f}"]
+        cells += [str(paper.get("macs_g", "-")), str(paper.get("ap", "-")), str(row["nodes"])]
+        cells += [f"{row['latency'][batch]['milliseconds']['p50']:.1f}" for batch in batches]
+        cells += [f"{row['latency'][batch]['speed_up']['p50']:.2f}" for batch in batches]
+        lines.append(f"| {' | '.join(cells)} |")
+    notes = [f"- `{name}`: {row['why']}" for name, row in facts["networks"].items() if row["why"]]
+    return "\n".join([*lines, "", *notes])
