@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from onnx import NodeProto
 
 from .graph import Graph
 
@@ -34,25 +35,18 @@ def modelled_seconds(
     The convs named in `int8` read and compute in INT8; what they write is read in INT8 too where all of its readers
     are such convs. Whatever else there is runs in `other`. Fusion is not modelled, so the ratio of two mixes counts.
     """
-    stored: dict[str, int] = {}
-    seconds = 0.0
-    for node in graph.nodes:
-        width: Width = "int8" if node.name in int8 else other
-        traffic = 0.0
-        for name in node.input:
-            if name and graph.is_float(name):
-                size = BYTES[width] if name in graph.constants else stored.get(name, BYTES[other])
-                traffic += _count(graph, name) * size
-        for name in node.output:
-            if not graph.is_float(name):
-                continue
-            readers = graph.consumers[name]
-            narrow = bool(readers) and all(reader.name in int8 for reader in readers)
-            stored[name] = BYTES["int8" if narrow else other]
-            traffic += _count(graph, name) * stored[name]
-        seconds += max(graph.macs(node) / target.macs_per_s[width], traffic / target.bytes_per_s)
-    return seconds
+    return sum(node_seconds(graph, node, target, "int8" if node.name in int8 else other, int8) for node in graph.nodes)
 
 
-def _count(graph: Graph, name: str) -> int:
-    return int(np.prod(graph.shape(name)))
+def node_seconds(graph: Graph, node: NodeProto, target: Target, width: Width, int8: Collection[str] = ()) -> float:
+    """Seconds of one node for one crop: the longer of its arithmetic and of its traffic."""
+    wide: Width = "fp16" if width == "int8" else width
+    traffic = 0
+    for name in (*node.input, *node.output):
+        if not name or not graph.is_float(name):
+            continue
+        readers = graph.consumers[name]
+        narrow = bool(readers) and all(reader.name in int8 for reader in readers)
+        stored = width if name in graph.constants else "int8" if narrow else wide
+        traffic += int(np.prod(graph.shape(name))) * BYTES[stored]
+    return max(graph.macs(node) / target.macs_per_s[width], traffic / target.bytes_per_s)

@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from .command import CHECK_FAILED, Command, bundle_or_default, size
 
@@ -25,6 +26,8 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=5, help="of --training, after a warm-up (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page of the figures and of --results")
+    parser.add_argument("--results", type=Path, nargs="+", default=[], metavar="FILE", help="more results for --html")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
@@ -41,8 +44,8 @@ def _bench(options: argparse.Namespace) -> int:
 def _latency(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from ..benchmarks import atlas
     from ..benchmarks.latency import describe, measure, open_subjects
-    from ..benchmarks.results import write_result
 
     batches = _whole_numbers(options.batch or "1,8")
     bundles = options.bundles or [bundle_or_default(None)]
@@ -50,10 +53,27 @@ def _latency(options: argparse.Namespace) -> int:
     facts = measure(
         subjects, batches, options.rounds, lambda rounds: tqdm(rounds, "timing", unit="round", disable=None)
     )
-    if options.result:
-        write_result(options.result, "lehrnet bench BUNDLE", facts)
-    print(json.dumps(facts, indent=2) if options.json else describe(facts))
+    bundle = subjects[0].bundle
+    if "fp32" in bundle.artefacts and subjects[0].estimator.session.device == "cpu":
+        facts["atlas"] = atlas.measure(bundle.path("fp32"), max(batches), options.threads)
+    _keep(options, "lehrnet bench BUNDLE", facts)
+    text = describe(facts) + ("\n\n" + atlas.describe(facts["atlas"]) if "atlas" in facts else "")
+    print(json.dumps(facts, indent=2) if options.json else text)
     return 0
+
+
+def _keep(options: argparse.Namespace, command: str, facts: dict[str, Any]) -> None:
+    """Write the result and the page, where asked."""
+    from ..benchmarks.compare import read_result
+    from ..benchmarks.results import result_of, write_result
+
+    if options.result:
+        write_result(options.result, command, facts)
+    if options.html:
+        from ..benchmarks.page import write_page
+
+        others = {path.stem: read_result(path) for path in options.results}
+        write_page(options.html, {"this machine": result_of(command, facts), **others})
 
 
 def _training(options: argparse.Namespace) -> int:
@@ -82,7 +102,6 @@ def _paper(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..benchmarks.paper_card import OURS, markdown, measure
-    from ..benchmarks.results import write_result
     from ..benchmarks.rivals import RIVALS
 
     names = options.networks.split(",") if options.networks else [*OURS, *RIVALS]
@@ -93,8 +112,7 @@ def _paper(options: argparse.Namespace) -> int:
         options.threads,
         lambda things, what: tqdm(things, what, disable=None),
     )
-    if options.result:
-        write_result(options.result, "lehrnet bench --paper", facts)
+    _keep(options, "lehrnet bench --paper", facts)
     print(json.dumps(facts, indent=2) if options.json else markdown(facts))
     return 0
 

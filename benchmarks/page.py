@@ -1,0 +1,253 @@
+"""Results as one page to look at: a self-contained HTML file, whose plots are SVG."""
+
+import html
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..pose.files import replacing
+from .latency import STAGES
+from .paper import paper_table
+
+try:
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ImportError("the page needs matplotlib: pip install 'lehrnet[export]'") from error
+
+Result = Mapping[str, Any]
+Rows = list[tuple[str, ...]]
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .2rem .7rem; text-align: right }
+td:first-child, th:first-child { text-align: left } tr:nth-child(even) { background: #f6f6f6 }
+svg { max-width: 100%; height: auto } p.why { color: #666 }
+"""
+BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#999999"
+
+
+def write_page(path: Path, results: Mapping[str, Result]) -> None:
+    """Write the page of results by their names (of machines, or of files); ValueError where none can be shown."""
+    shown = [section for section in SECTIONS if any(section[1] in result for result in results.values())]
+    if not shown:
+        raise ValueError("none of the results can be shown: give some of `lehrnet bench`, `bench --paper`, precisions")
+    parts = [f"<h1>lehrnet: {html.escape(', '.join(results))}</h1>", _machines(results)]
+    for title, key, draw in shown:
+        having = {name: result for name, result in results.items() if key in result}
+        parts.append(f"<h2>{title}</h2>\n{draw(having)}")
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>lehrnet report</title>'
+        f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>{"".join(parts)}</body></html>\n'
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+
+
+def _machines(results: Mapping[str, Result]) -> str:
+    rows: Rows = [("result", "command", "processor", "cores", "vector flags", "commit")]
+    for name, result in results.items():
+        machine = result.get("machine", {})
+        flags = " ".join(machine.get("vector_flags", []))
+        facts = (result.get("command"), machine.get("processor"), machine.get("cores"), flags, machine.get("commit"))
+        rows.append((name, *(str(fact or "-") for fact in facts)))
+    return _table(rows)
+
+
+def _accuracy(_: Mapping[str, Result]) -> str:
+    """The paper's own table: AP against multiply-adds."""
+    rows = [row for row in paper_table("table1_coco_val2017") if row["flops_g"] and row["ap"]]
+
+    def draw(axes: Axes) -> None:
+        for row in rows:
+            ours = row["method"] == "Ours"
+            place = (float(row["flops_g"]), float(row["ap"]))
+            axes.plot(*place, "o", color=ORANGE if ours else BLUE, markersize=8 if ours else 5)
+            axes.annotate(row["backbone"], place, textcoords="offset points", xytext=(4, 3), fontsize=6)
+        axes.set_xscale("log")
+        axes.set_xlabel("multiply-adds, G (as the paper prints them)")
+        axes.set_ylabel("AP, COCO val2017")
+
+    return "<p class=why>Printed by the paper (its Table 1), not measured here.</p>" + _plot(draw)
+
+
+def _latency_against_cost(results: Mapping[str, Result]) -> str:
+    parts = []
+    for name, result in results.items():
+        networks = result["networks"]
+        batches = list(next(iter(networks.values()))["latency"])
+
+        def draw(axes: Axes, networks: Result = networks, batches: Sequence[str] = batches) -> None:
+            for batch, colour in zip(batches, (BLUE, ORANGE, GREY, "#2ca02c"), strict=False):
+                for network, row in networks.items():
+                    time = row["latency"][batch]["milliseconds"]["p50"] / int(batch)
+                    axes.plot(row["macs"] / 1e9, time, "o", color=colour)
+                    place = (row["macs"] / 1e9, time)
+                    axes.annotate(network, place, textcoords="offset points", xytext=(4, 3), fontsize=6)
+                axes.plot([], [], "o", color=colour, label=f"batch {batch}")
+            axes.set_xlabel("multiply-adds, G")
+            axes.set_ylabel("ms a person, network only")
+            axes.set_ylim(bottom=0)
+            axes.legend()
+
+        rows = [
+            ("network", "parameters, M", "paper", "multiply-adds, G", "paper", *(f"ms, batch {b}" for b in batches))
+        ]
+        for network, row in networks.items():
+            paper = row["paper"]
+            times = (f"{row['latency'][batch]['milliseconds']['p50']:.1f}" for batch in batches)
+            cost = (f"{row['params'] / 1e6:.2f}", str(paper.get("params_m", "-")), f"{row['macs'] / 1e9:.2f}")
+            rows.append((network, *cost, str(paper.get("macs_g", "-")), *times))
+        parts.append(f"<h3>{html.escape(name)}</h3>{_plot(draw)}{_table(rows)}")
+    return "<p class=why>One exporter, one runtime, one interleaved run; random weights.</p>" + "".join(parts)
+
+
+def _stages(results: Mapping[str, Result]) -> str:
+    bars = {
+        f"{name}: {subject}, {batch}": figures
+        for name, result in results.items()
+        for subject, facts in result["subjects"].items()
+        for batch, figures in facts["batches"].items()
+    }
+
+    def draw(axes: Axes) -> None:
+        left = [0.0] * len(bars)
+        for stage in STAGES:
+            widths = [figures[stage]["p50"] for figures in bars.values()]
+            axes.barh(list(bars), widths, left=left, label=stage)
+            left = [one + other for one, other in zip(left, widths, strict=True)]
+        axes.set_xlabel("ms, p50")
+        axes.invert_yaxis()
+        axes.legend(fontsize=7)
+
+    rows: Rows = [("result, graph, people", *STAGES, "end to end", "p90", "p99", "+-", "ms a person")]
+    for bar, figures in bars.items():
+        whole = figures["end to end"]
+        cells = [figures[stage]["p50"] for stage in STAGES]
+        cells += [whole["p50"], whole["p90"], whole["p99"], whole["dispersion"], figures["per_person_ms"]]
+        rows.append((bar, *(f"{cell:.2f}" for cell in cells)))
+    return _plot(draw, height=1 + 0.45 * len(bars)) + _table(rows)
+
+
+def _batch_curve(results: Mapping[str, Result]) -> str:
+    def draw(axes: Axes) -> None:
+        for name, result in results.items():
+            for subject, facts in result["subjects"].items():
+                batches = [int(batch) for batch in facts["batches"]]
+                speeds = [figures["people_per_s"] for figures in facts["batches"].values()]
+                axes.plot(batches, speeds, "o-", label=f"{name}: {subject}")
+        axes.set_xlabel("people in a frame")
+        axes.set_ylabel("people a second, end to end")
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=7)
+
+    return _plot(draw)
+
+
+def _atlas(results: Mapping[str, Result]) -> str:
+    parts = []
+    for name, result in results.items():
+        atlas = result["atlas"]
+        for view in ("kind", "branch"):
+            rows = atlas[f"by_{view}"]
+
+            def draw(axes: Axes, rows: Result = rows) -> None:
+                places = range(len(rows))
+                for shift, key, label in ((-0.2, "time_share", "time"), (0.2, "macs_share", "multiply-adds")):
+                    shares = [100 * row[key] for row in rows.values()]
+                    axes.barh([place + shift for place in places], shares, height=0.4, label=label)
+                axes.set_yticks(list(places), list(rows))
+                axes.invert_yaxis()
+                axes.set_xlabel("share, %")
+                axes.legend()
+
+            head = (
+                f"by {view}",
+                "ms",
+                "share of time",
+                "share of multiply-adds",
+                "ms at the machine's limit",
+                "launches",
+            )
+            cells = [
+                (
+                    place,
+                    f"{row['milliseconds']:.2f}",
+                    f"{row['time_share']:.1%}",
+                    f"{row['macs_share']:.1%}",
+                    f"{row['limit_milliseconds']:.2f}",
+                    str(row["launches"]),
+                )
+                for place, row in rows.items()
+            ]
+            parts.append(_plot(draw, height=1 + 0.3 * len(rows)) + _table([head, *cells]))
+        parts.insert(
+            0,
+            f"<p class=why>{html.escape(name)}: FP32, batch {atlas['batch']}. The limit is a roofline: "
+            f"{atlas['copy_gb_per_s']:g} GB/s and {atlas['gmacs_per_s']:g} G multiply-adds/s, measured.</p>",
+        )
+    return "".join(parts)
+
+
+def _precisions(results: Mapping[str, Result]) -> str:
+    rows = [("result: precision", "MB", "of FP32", "AP, %", "multiply-adds in INT8", "speed over FP32")]
+    points = []
+    for name, result in results.items():
+        for precision, facts in result["precisions"].items():
+            speeds = {batch: each["speed_up"][precision]["p50"] for batch, each in result["by_batch"].items()}
+            ap, share = facts.get("ap"), facts.get("int8_macs")
+            points.append((f"{name}: {precision}", list(speeds.values())[-1], ap))
+            rows.append(
+                (
+                    f"{name}: {precision}",
+                    f"{facts['bytes'] / 1e6:.1f}",
+                    f"{facts['share_of_fp32']:.0%}",
+                    "-" if ap is None else f"{100 * ap:.2f}",
+                    "-" if share is None else f"{share:.1%}",
+                    ", ".join(f"{speed:.2f} at batch {batch}" for batch, speed in speeds.items()),
+                )
+            )
+
+    def draw(axes: Axes) -> None:
+        for label, speed, ap in points:
+            if ap is not None:
+                axes.plot(speed, 100 * ap, "o", color=BLUE)
+                axes.annotate(label, (speed, 100 * ap), textcoords="offset points", xytext=(4, 3), fontsize=7)
+        axes.set_xlabel("speed over FP32, largest batch, ONNX Runtime on this CPU")
+        axes.set_ylabel("AP, %")
+
+    return (_plot(draw) if any(ap is not None for *_, ap in points) else "") + _table(rows)
+
+
+SECTIONS: tuple[tuple[str, str, Callable[[Mapping[str, Result]], str]], ...] = (
+    ("Latency against multiply-adds", "networks", _latency_against_cost),
+    ("Accuracy against multiply-adds, by the paper", "networks", _accuracy),
+    ("Where the time goes", "subjects", _stages),
+    ("More people at once", "subjects", _batch_curve),
+    ("Branch-time atlas and roofline", "atlas", _atlas),
+    ("Precisions", "precisions", _precisions),
+)
+"""Title, the key that a result must have, and what draws the results that have it."""
+
+
+def _plot(draw: Callable[[Axes], None], height: float = 4.0) -> str:
+    """A plot as inline SVG."""
+    with rc_context({"svg.hashsalt": "lehrnet", "font.size": 9}):  # the same results give the same file
+        figure = Figure(figsize=(8, height), layout="constrained")
+        draw(figure.add_subplot())
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    text = written.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    def line(row: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+
+    return "<table>" + line(rows[0], "th") + "".join(line(row, "td") for row in rows[1:]) + "</table>"
