@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from . import jetson
+
 LIBRARIES = ("lehrnet", "torch", "onnx", "onnxsim", "onnxruntime", "numpy", "opencv-python-headless")
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "asimddp")
 
@@ -21,6 +23,7 @@ def machine_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: found for name in LIBRARIES if (found := _version(name))},
         "commit": _commit(),
+        **({"power_mode": vars(jetson.power_mode())} if jetson.is_jetson() else {}),
     }
 
 

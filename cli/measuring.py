@@ -3,9 +3,12 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .command import CHECK_FAILED, Command, bundle_or_default, size
+
+if TYPE_CHECKING:
+    from ..benchmarks.latency import Subject
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +29,8 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=5, help="of --training, after a warm-up (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
+    parser.add_argument("--sustained", type=float, metavar="MIN", help="also: the rate kept up for so many minutes")
+    parser.add_argument("--power-modes", metavar="M,M", help="with --sustained on a Jetson: nvpmodel's modes, in turn")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page of the figures and of --results")
     parser.add_argument("--results", type=Path, nargs="+", default=[], metavar="FILE", help="more results for --html")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -44,7 +49,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _latency(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..benchmarks import atlas
+    from ..benchmarks import atlas, sustained
     from ..benchmarks.latency import describe, measure, open_subjects
 
     batches = _whole_numbers(options.batch or "1,8")
@@ -56,10 +61,29 @@ def _latency(options: argparse.Namespace) -> int:
     bundle = subjects[0].bundle
     if "fp32" in bundle.artefacts and subjects[0].estimator.session.device == "cpu":
         facts["atlas"] = atlas.measure(bundle.path("fp32"), max(batches), options.threads)
+    if options.sustained is not None:
+        facts["sustained"] = _sustained(options, subjects[0], batches[0])
     _keep(options, "lehrnet bench BUNDLE", facts)
     text = describe(facts) + ("\n\n" + atlas.describe(facts["atlas"]) if "atlas" in facts else "")
+    for name, kept in facts.get("sustained", {}).items():
+        text += f"\n{name}: {sustained.describe(kept)}"
     print(json.dumps(facts, indent=2) if options.json else text)
     return 0
+
+
+def _sustained(options: argparse.Namespace, subject: "Subject", people: int) -> dict[str, Any]:
+    """By power mode, or as the machine stands."""
+    from ..benchmarks import sustained
+
+    def run() -> dict[str, Any]:
+        return sustained.measure(subject, people, options.sustained)
+
+    if options.power_modes is None:
+        return {subject.name: run()}
+    modes = [int(mode) for mode in options.power_modes.split(",") if mode.isdecimal()]
+    if not modes:
+        raise ValueError(f"power modes are {options.power_modes!r}, expected nvpmodel's numbers, such as 0,1")
+    return sustained.over_power_modes(modes, run)
 
 
 def _keep(options: argparse.Namespace, command: str, facts: dict[str, Any]) -> None:

@@ -43,6 +43,15 @@ def test_boxes_lie_in_the_frame() -> None:
     assert (boxes[:, 2] <= 1280).all()
 
 
+def test_a_sustained_rate_is_told_by_tenths(tiny_bundle: Path, capsys) -> None:
+    assert main(["bench", str(tiny_bundle), "--batch", "1", "--rounds", "1", "--sustained", "0.02", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["sustained"]["fp32"]
+    assert len(found["people_per_s_by_tenth"]) == 10
+    assert found["people_per_s"] > 0
+    assert main(["bench", str(tiny_bundle), "--rounds", "1", "--sustained", "0"]) == 2
+    assert main(["bench", str(tiny_bundle), "--rounds", "1", "--sustained", "1", "--power-modes", "fast"]) == 2
+
+
 class TestComparing:
     def test_a_result_equals_itself(self, result: Path, capsys) -> None:
         assert main(["bench", "--compare", str(result), str(result)]) == 0
