@@ -21,6 +21,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precisions", default="fp32", help="of the bundles, comma-separated (%(default)s)")
     parser.add_argument("--batch", help="people in a frame, comma-separated (1,8); with --training in a step (32)")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="for --paper: AP of the shipped weights on it")
     parser.add_argument("--networks", help="for --paper: variants and rivals, comma-separated (all)")
     parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
@@ -52,6 +53,8 @@ def _latency(options: argparse.Namespace) -> int:
     from ..benchmarks import atlas, sustained
     from ..benchmarks.latency import describe, measure, open_subjects
 
+    if options.sustained is not None and options.sustained <= 0:
+        raise ValueError(f"--sustained is {options.sustained}, expected minutes above 0")
     batches = _whole_numbers(options.batch or "1,8")
     bundles = options.bundles or [bundle_or_default(None)]
     subjects = open_subjects(bundles, options.precisions.split(","), options.device, options.threads)
@@ -125,7 +128,7 @@ def _training(options: argparse.Namespace) -> int:
 def _paper(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..benchmarks.paper_card import OURS, markdown, measure
+    from ..benchmarks.paper_card import OURS, markdown, measure, shipped_accuracy
     from ..benchmarks.rivals import RIVALS
 
     names = options.networks.split(",") if options.networks else [*OURS, *RIVALS]
@@ -136,6 +139,8 @@ def _paper(options: argparse.Namespace) -> int:
         options.threads,
         lambda things, what: tqdm(things, what, disable=None),
     )
+    if options.data:
+        facts["shipped"] = shipped_accuracy(options.data)
     _keep(options, "lehrnet bench --paper", facts)
     print(json.dumps(facts, indent=2) if options.json else markdown(facts))
     return 0

@@ -45,3 +45,14 @@ def test_multiply_adds_are_half_of_pytorchs_flops_of_the_published_network(name:
 def test_the_joints_change_the_head_only() -> None:
     by_joints = [network_cost(variant("lehrnet_w16", joints), COCO_SIZE).stages for joints in (16, 17)]
     assert [a.stage for a, b in zip(*by_joints, strict=True) if a != b] == ["head"]
+
+
+def test_multiply_adds_are_those_of_the_exported_graph(tmp_path) -> None:
+    """A counter that knows nothing of modules: the shapes of an ONNX graph. EMA apart, whose exact form costs less."""
+    pytest.importorskip("onnxsim")
+    from lehrnet.calibration.graph import read_graph
+    from lehrnet.calibration.units import total_macs
+    from lehrnet.export import export_network
+
+    export_network(create_model("lehrnet_w32_lean"), (64, 96), tmp_path / "lean.onnx")
+    assert total_macs(read_graph(tmp_path / "lean.onnx")) == network_cost(variant("lehrnet_w32_lean"), (64, 96)).macs
