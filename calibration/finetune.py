@@ -31,7 +31,7 @@ class Tuning:
 
     steps: int = 300
     batch: int = 16
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-5
     seed: int = 0
 
     def __post_init__(self) -> None:
