@@ -1,7 +1,7 @@
 """Which units become INT8: the fastest mix whose keypoints stay within the user's budget."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -58,6 +58,11 @@ class Budget:
     def kept_by(self, drift: Drift) -> bool:
         """Whether a drift stays within it."""
         return self.excess(drift) <= 0
+
+    def broken_by(self, drift: Drift) -> bool:
+        """Whether a drift on other people breaks it: in AP, or in OKS beyond twice the error of so small a sample."""
+        lenient = replace(self, oks=None if self.oks is None else min(1.0, self.oks + 2 * drift.oks_error))
+        return not lenient.kept_by(drift)
 
     def __str__(self) -> str:
         limits = (("AP", self.ap), ("OKS", self.oks))

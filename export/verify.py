@@ -58,7 +58,7 @@ class Rung:
         if budget is None or self.noise:
             close = self.drift.heatmap_mean <= INT8_TOLERANCE * self.drift.heatmap_range
             return "" if close else f"heatmaps differ by {self.drift.heatmap_mean:.2g} on average"
-        if budget.kept_by(self.drift):
+        if not budget.broken_by(self.drift):
             return ""
         ap = "" if self.drift.ap_drop is None else f", AP by {self.drift.ap_drop:.4f}"
         return f"OKS drops by {self.drift.oks_drop:.4f}{ap}; the budget is {budget}"

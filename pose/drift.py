@@ -36,6 +36,8 @@ class Drift:
     """Share that moved by more than 3 px."""
     oks: float
     """Mean similarity with the reference's own keypoints."""
+    oks_error: float
+    """Standard error of that mean: the people are a sample."""
     ap: float | None
     """Against the labels, each person in their own crop; None without labels."""
     reference_ap: float | None
@@ -94,6 +96,8 @@ class Comparison:
         counted = sure if sure.any() else np.ones_like(sure)
         moved = np.linalg.norm(found[..., :2] - expected[..., :2], axis=2)
         reference = np.concatenate((expected[..., :2], counted[..., None]), axis=2, dtype=np.float64)
+        alike = oks(found[..., :2], reference, areas, self.spec.joints)
+        alike = alike[~np.isnan(alike)]  # someone of whom nothing is counted
         figures = [None, None]
         if (truth[..., 2] > 0).any():
             both = (figures_by_person(points, truth, areas, self.spec) for points in (found, expected))
@@ -109,7 +113,8 @@ class Comparison:
             median_px=float(np.median(moved[counted])),
             p99_px=float(np.percentile(moved[counted], 99)),
             moved=float((moved[counted] > MOVED_PX).mean()),
-            oks=float(np.nanmean(oks(found[..., :2], reference, areas, self.spec.joints))),
+            oks=float(alike.mean()),
+            oks_error=float(alike.std() / np.sqrt(len(alike))),
             ap=figures[0],
             reference_ap=figures[1],
             by_joint={name: _spread(px[rows]) for name, px, rows in columns},

@@ -70,7 +70,7 @@ def test_a_budget_is_a_share() -> None:
 
 
 def test_both_limits_hold_where_both_are_asked_for(found: Search) -> None:
-    drift = replace(found.mixes[-1].drift, oks=0.95, ap=0.49, reference_ap=0.5)
+    drift = replace(found.mixes[-1].drift, oks=0.95, oks_error=0.001, ap=0.49, reference_ap=0.5)
     assert Budget(ap=0.02).kept_by(drift)
     assert Budget(oks=0.06).kept_by(drift)
     assert not Budget(ap=0.02, oks=0.04).kept_by(drift)
@@ -80,3 +80,11 @@ def test_both_limits_hold_where_both_are_asked_for(found: Search) -> None:
 
 def test_int8_is_faster_in_the_model_than_fp16_and_that_than_fp32(graph, every_conv) -> None:
     assert modelled_seconds(graph, every_conv) < modelled_seconds(graph) < modelled_seconds(graph, other="fp32")
+
+
+def test_other_people_may_differ_by_the_error_of_their_sample(found: Search) -> None:
+    drift = replace(found.mixes[-1].drift, oks=0.955, oks_error=0.004, ap=0.5, reference_ap=0.5)
+    assert not Budget(oks=0.04).kept_by(drift)
+    assert not Budget(oks=0.04).broken_by(drift)
+    assert Budget(oks=0.04).broken_by(replace(drift, oks_error=0.002))
+    assert Budget(ap=0.01).broken_by(replace(drift, ap=0.48))

@@ -17,7 +17,7 @@ from lehrnet.model.checkpoint import DEFAULT_WEIGHTS  # noqa: E402
 from lehrnet.model.config import variant_name  # noqa: E402
 from lehrnet.runtime.session import open_session  # noqa: E402
 
-EXPECTED_AP = 0.22
+EXPECTED_AP = 0.27
 """Of the shipped weights, less a margin: raise it with them."""
 
 
