@@ -12,7 +12,7 @@ def test_the_demo_takes_ones_own_photographs(boxed: bool, data_folder: Path, tmp
     labels = ["--boxes", str(data_folder / "person_keypoints.json")] if boxed else []
     assert main(["demo", str(data_folder / "images"), *labels, "--out", str(tmp_path / "demo")]) == 0
     said = capsys.readouterr().out
-    assert f"fp32  {3 if boxed else 2:7d}" in said  # people whose crops were compared
+    assert f"fp32  {3 if boxed else 2:6d}" in said  # people whose crops were compared
     assert len(json.loads((tmp_path / "demo" / "keypoints.json").read_text())) == (3 if boxed else 2)
     assert (tmp_path / "demo" / "000000000001.png").is_file()
 
