@@ -52,7 +52,7 @@ ROWS = {
     "lite_hrnet_18": Row("table1_coco_val2017", "backbone", "Lite-HRNet-18"),
     "lite_hrnet_30": Row("table1_coco_val2017", "backbone", "Lite-HRNet-30"),
     "simplebaseline_mobilenetv2": Row("table1_coco_val2017", "backbone", "MobilenetV2", _BN),
-    "simplebaseline_resnet50": Row("table2_coco_testdev2017", "backbone", "ResNet-50", _BINARY),
+    "simplebaseline_resnet50": Row("table2_coco_testdev2017", "backbone", "SBL-50", _BINARY),
 }
 
 
