@@ -14,7 +14,7 @@ test: $(READY)  ## the unmarked tests, within two minutes
 
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[rtx-build]"
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
