@@ -29,7 +29,7 @@ from ..calibration.quantize import CPU, TENSORRT, quantise
 from ..calibration.ranges import collect_ranges
 from ..calibration.rules import broken_rules
 from ..calibration.samples import Sample, divide, read_people
-from ..calibration.units import quantisable_units
+from ..calibration.units import convs_of, quantisable_units
 from ..pose.spec import PoseSpec
 from ..runtime.bundle import INPUT_NAME, open_bundle
 from ..runtime.session import open_session
@@ -76,7 +76,7 @@ def measure(root: Path, folder: Path, people: int, judged: int, rounds: int) -> 
     graph = read_graph(fp32)
     sample, others = divide(read_people(folder, spec, held_out=True), people, judged)
     judge = Judge(others, spec, fp32)
-    convs = {name for unit in quantisable_units(graph) for name in unit.convs}
+    convs = convs_of(quantisable_units(graph))
     figures: dict[str, Any] = {}
     with TemporaryDirectory() as scratch:
         paths = {"fp32": fp32}

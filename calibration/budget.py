@@ -14,7 +14,7 @@ from .observers import Method
 from .quantize import TENSORRT, quantise
 from .ranges import Ranges
 from .target import modelled_seconds
-from .units import Unit, quantisable_units, total_macs
+from .units import Unit, convs_of, quantisable_units, total_macs
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
@@ -130,8 +130,7 @@ def search(
     units = quantisable_units(graph)
 
     def built(chosen: Iterable[Unit]) -> ModelProto:
-        convs = {name for unit in chosen for name in unit.convs}
-        return quantise(graph, convs, thresholds, non_negative, TENSORRT)
+        return quantise(graph, convs_of(chosen), thresholds, non_negative, TENSORRT)
 
     sensitivity = {
         unit.name: judge(built([unit]), effort.sensitivity_batches).oks_drop
@@ -144,12 +143,11 @@ def search(
     counts = _counts(len(order), effort.mixes)
     for count in progress(counts, "mixes", len(counts)):
         chosen = order[:count]
-        convs = {name for unit in chosen for name in unit.convs}
         mixes.append(
             Mix(
                 units=tuple(unit.name for unit in chosen),
                 int8_macs=sum(unit.macs for unit in chosen) / total_macs(graph),
-                speed=slowest / modelled_seconds(graph, convs),
+                speed=slowest / modelled_seconds(graph, convs_of(chosen)),
                 drift=judge(built(chosen) if chosen else graph.model),
             )
         )

@@ -20,7 +20,7 @@ from .graph import Graph
 from .observers import Method, Observer
 from .placement import place
 from .samples import Sample, check_photographs
-from .units import quantisable_units
+from .units import convs_of, quantisable_units
 
 FORMAT = "lehrnet-ranges-1"
 BATCH = 8
@@ -141,7 +141,7 @@ class _Instrumented:
     """A session that gives the observed tensors whole and of every other one the largest |x|."""
 
     def __init__(self, graph: Graph) -> None:
-        convs = {name for unit in quantisable_units(graph) for name in unit.convs}
+        convs = convs_of(quantisable_units(graph))
         placed = {tensor for group in place(graph, convs, outputs=True).groups for tensor in group}
         floats = [name for node in graph.nodes for name in node.output if graph.is_float(name)]
         self._watches_input = INPUT_NAME in placed

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from onnx import NodeProto
@@ -42,6 +43,11 @@ def quantisable_units(graph: Graph) -> tuple[Unit, ...]:
     return tuple(
         Unit(name, tuple(node.name for node in nodes), sum(map(graph.macs, nodes))) for name, nodes in members.items()
     )
+
+
+def convs_of(units: Iterable[Unit]) -> set[str]:
+    """The names of all convs of some units."""
+    return {name for unit in units for name in unit.convs}
 
 
 def unit_of(node: str) -> str:

@@ -14,7 +14,7 @@ from ..calibration.judge import Judge
 from ..calibration.quantize import input_scales, quantise
 from ..calibration.ranges import Ranges, collect_ranges
 from ..calibration.samples import Sample, divide, read_people
-from ..calibration.units import quantisable_units
+from ..calibration.units import convs_of, quantisable_units
 from ..model.checkpoint import Checkpoint, save_checkpoint
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
@@ -66,7 +66,7 @@ def _ranges(graph: Graph, sample: Sample, spec: PoseSpec, path: Path, progress: 
 
 
 def _convs(graph: Graph) -> set[str]:
-    return {name for unit in quantisable_units(graph) for name in unit.convs}
+    return convs_of(quantisable_units(graph))
 
 
 def _all_int8(graph: Graph, ranges: Ranges, calibration: Calibration) -> ModelProto:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..calibration.quantize import CPU, TENSORRT, quantise
 from ..calibration.ranges import Ranges, collect_ranges, read_ranges
 from ..calibration.rules import broken_rules
 from ..calibration.samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE, divide, read_people
-from ..calibration.units import quantisable_units, total_macs
+from ..calibration.units import convs_of, quantisable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
 
@@ -139,22 +140,20 @@ class Family:
         assert self.judge is not None
         return self.calibration.budget or (LABELLED if self.judge.labelled else UNLABELLED)
 
-    @property
+    @cached_property
     def _found(self) -> Search:
-        if not hasattr(self, "_search"):
-            assert self.judge is not None
-            assert self.ranges is not None
-            if self.budget.ap is not None and not self.judge.labelled:
-                raise ValueError("an AP budget needs labelled people, and these have none; use --max-oks-drop")
-            self._search = search(
-                self.graph,
-                self.ranges,
-                self.judge,
-                method=self.calibration.method,
-                effort=EFFORTS[self.calibration.effort],
-                progress=self._progress,
-            )
-        return self._search
+        assert self.judge is not None
+        assert self.ranges is not None
+        if self.budget.ap is not None and not self.judge.labelled:
+            raise ValueError("an AP budget needs labelled people, and these have none; use --max-oks-drop")
+        return search(
+            self.graph,
+            self.ranges,
+            self.judge,
+            method=self.calibration.method,
+            effort=EFFORTS[self.calibration.effort],
+            progress=self._progress,
+        )
 
     def _within_budget(self, precision: str) -> tuple[ModelProto, Mix, Drift]:
         """The fastest mix whose graph, as it is written, keeps the budget."""
@@ -175,7 +174,7 @@ class Family:
     def _built(self, units: Sequence[str], precision: str) -> ModelProto:
         assert self.ranges is not None
         chosen = set(units)
-        convs = {name for unit in quantisable_units(self.graph) if unit.name in chosen for name in unit.convs}
+        convs = convs_of(unit for unit in quantisable_units(self.graph) if unit.name in chosen)
         thresholds = self.ranges.thresholds(self.calibration.method)
         scheme = TENSORRT if precision == "int8" else CPU
         model = quantise(self.graph, convs, thresholds, self.ranges.non_negative, scheme)
