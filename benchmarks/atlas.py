@@ -1,14 +1,13 @@
 """The branch-time atlas: where the network's time goes, beside its multiply-adds and beside what the machine allows.
 
 Every node of the graph is timed by ONNX Runtime's profiler and counted into its place in the network: stage, branch and
-kind of block. "Time at the limit" is a roofline of this machine: its measured copy bandwidth and matrix rate.
+kind of block. "Time at the limit" is that of a roofline of this machine for each node alone; a runtime that fuses
+nodes, and passes over maps fewer times, may stay below it.
 """
 
 import json
 import os
-import re
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,110 +19,76 @@ import onnxruntime
 from onnx import NodeProto
 
 from ..calibration.graph import Graph, read_graph
-from ..calibration.target import Target, modelled_seconds, node_seconds
+from ..calibration.target import node_bytes
+from ..model.places import VIEWS, place_of
 from ..runtime.bundle import INPUT_NAME
+from .machine import core_count
+from .roofline import Roofline, measure_roofline
 
-BRANCH = re.compile(r"/(stage\d)/exchanges\.\d+/branches\.(\d)")
-STAGE = re.compile(r"/(stem|stage\d|transition\d|head)\b")
-LAYOUT = "layout"
-"""What the runtime adds of its own: the same values in another order."""
 ROUNDS = 10
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a node belongs."""
+class Cost:
+    """What a node takes for a batch."""
 
-    stage: str
-    branch: str
-    kind: str
-    """ "LConv", "EMA", "fusion", ..."""
-
-
-def place_of(node: str) -> Place:
-    """The place of a node by its name, which is the path of its module."""
-    stage = STAGE.match(node)
-    if stage is None:
-        return Place(LAYOUT, "-", LAYOUT)
-    branch = BRANCH.match(node)
-    if branch is not None:
-        kind = "EMA" if "/attention/" in node else "LConv" if "/pair/" in node else "residual"
-        return Place(branch[1], branch[2], kind)
-    if "/paths." in node or "/exchanges." in node:
-        return Place(stage[1], "-", "fusion")
-    return Place(stage[1], "-", "Bottleneck" if stage[1] == "stage1" else stage[1].rstrip("0123456789"))
+    macs: int
+    traffic: int
+    """Bytes that it reads and writes: weights and maps."""
+    limit: float
+    """Milliseconds at the machine's roofs, were it alone."""
 
 
-def machine_limits(megabytes: int = 256, side: int = 1024) -> Target:
-    """This machine's copy bandwidth and FP32 matrix rate, the best of some tries."""
-    source = np.ones(megabytes << 18, np.float32)
-    sink, square = np.empty_like(source), np.ones((side, side), np.float32)
-    product = np.empty_like(square)
-    copies, products = [], []
-    for _ in range(5):
-        start = time.perf_counter()
-        np.copyto(sink, source)
-        copies.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        np.matmul(square, square, out=product)
-        products.append(time.perf_counter() - start)
-    rate = side**3 / min(products)
-    return Target("this machine", {"fp32": rate, "fp16": rate, "int8": rate}, 2 * source.nbytes / min(copies))
+def measure(path: Path, batch: int = 8, threads: int | None = None, *, light: bool = True) -> dict[str, Any]:
+    """The atlas of an FP32 graph on the CPU: milliseconds for one batch by stage, branch and kind, and by layer.
 
-
-def measure(path: Path, batch: int = 8, threads: int | None = None) -> dict[str, Any]:
-    """The atlas of an FP32 graph on the CPU: milliseconds for one batch by stage, by branch and by kind."""
-    graph, limits = read_graph(path), machine_limits()
+    `light` says whether the network's units hold LConvs.
+    """
+    graph, roofs = read_graph(path), measure_roofline(threads or core_count())
     measured = _profile(path, graph, batch, threads)
-    limit = {node.name: 1e3 * batch * node_seconds(graph, node, limits, "fp32") for node in graph.nodes}
-    nodes = {node.name: node for node in graph.nodes}
-    total = sum(milliseconds for milliseconds, _ in measured.values())
+    costs = {node.name: _cost(graph, node, batch, roofs) for node in graph.nodes}
     facts: dict[str, Any] = {
         "batch": batch,
-        "milliseconds": round(total, 3),
-        "limit_milliseconds": round(1e3 * batch * modelled_seconds(graph, other="fp32", target=limits), 3),
-        "copy_gb_per_s": round(limits.bytes_per_s / 1e9, 2),
-        "gmacs_per_s": round(limits.macs_per_s["fp32"] / 1e9, 1),
+        "milliseconds": round(sum(milliseconds for milliseconds, _ in measured.values()), 3),
+        "limit_milliseconds": round(sum(cost.limit for cost in costs.values()), 3),
+        "copy_gb_per_s": {str(size): round(rate / 1e9, 1) for size, rate in roofs.bytes_per_s.items()},
+        "gmacs_per_s": round(roofs.macs_per_s / 1e9, 1),
     }
-    for view in ("stage", "branch", "kind"):
-        facts[f"by_{view}"] = _rolled_up(graph, nodes, measured, limit, view)
+    for view in VIEWS:
+        places = {name: getattr(place_of(name, light=light), view) for name in {*measured, *costs}}
+        facts[f"by_{view}"] = _rolled_up(places, measured, costs)
+    facts["layers"] = _rolled_up({name: name for name in measured}, measured, costs)
     return facts
 
 
+def _cost(graph: Graph, node: NodeProto, batch: int, roofs: Roofline) -> Cost:
+    weights, maps = node_bytes(graph, node, "fp32")
+    macs, traffic = batch * graph.macs(node), weights + batch * maps
+    return Cost(macs, traffic, 1e3 * roofs.seconds(macs, traffic))
+
+
 def _rolled_up(
-    graph: Graph,
-    nodes: Mapping[str, NodeProto],
-    measured: Mapping[str, tuple[float, int]],
-    limit: Mapping[str, float],
-    view: str,
+    places: Mapping[str, str], measured: Mapping[str, tuple[float, int]], costs: Mapping[str, Cost]
 ) -> dict[str, dict[str, float]]:
-    """Sums by one attribute of the places; a branch's name carries its stage."""
-    rows: dict[str, dict[str, float]] = defaultdict(
-        lambda: {"milliseconds": 0.0, "launches": 0, "macs": 0, "limit": 0.0}
-    )
-
-    def row(name: str) -> dict[str, float]:
-        place = place_of(name)
-        key = f"{place.stage} branch {place.branch}" if view == "branch" and place.branch != "-" else place.stage
-        return rows[place.kind if view == "kind" else key]
-
-    for name, (milliseconds, launches) in measured.items():
-        row(name)["milliseconds"] += milliseconds
-        row(name)["launches"] += launches
-    for name, node in nodes.items():
-        row(name)["macs"] += graph.macs(node)
-        row(name)["limit"] += limit[name]
-    time_of_all = sum(each["milliseconds"] for each in rows.values())
-    macs_of_all = sum(each["macs"] for each in rows.values())
+    """Sums over the nodes of each place, the longest first."""
+    rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for name, place in places.items():
+        milliseconds, launches = measured.get(name, (0.0, 0))
+        cost = costs.get(name, Cost(0, 0, 0.0))
+        rows[place].append((milliseconds, launches, cost.macs, cost.traffic, cost.limit))
+    sums = {place: [sum(column) for column in zip(*parts, strict=True)] for place, parts in rows.items()}
+    time_of_all, _, macs_of_all, *_ = (sum(column) for column in zip(*sums.values(), strict=True))
     return {
-        name: {
-            "milliseconds": round(each["milliseconds"], 3),
-            "time_share": round(each["milliseconds"] / time_of_all, 4),
-            "macs_share": round(each["macs"] / macs_of_all, 4),
-            "limit_milliseconds": round(each["limit"], 3),
-            "launches": int(each["launches"]),
+        place: {
+            "milliseconds": round(milliseconds, 3),
+            "time_share": round(milliseconds / time_of_all, 4),
+            "macs_share": round(macs / macs_of_all, 4),
+            "limit_milliseconds": round(limit, 4),
+            "launches": int(launches),
+            "macs": int(macs),
+            "bytes": int(traffic),
         }
-        for name, each in sorted(rows.items(), key=lambda pair: -pair[1]["milliseconds"])
+        for place, (milliseconds, launches, macs, traffic, limit) in sorted(sums.items(), key=lambda pair: -pair[1][0])
     }
 
 
@@ -145,19 +110,37 @@ def _profile(path: Path, graph: Graph, batch: int, threads: int | None) -> dict[
     times: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            times[event["name"].removesuffix("_kernel_time")].append(event["dur"] / 1e3)
+            node = _node_of(event["name"].removesuffix("_kernel_time"), event["args"]["op_name"], graph)
+            times[node].append(event["dur"] / 1e3)
     # The median, since a first run and an interrupted one are no measure of a node.
     return {name: (float(np.median(each)) * len(each) / ROUNDS, len(each) // ROUNDS) for name, each in times.items()}
+
+
+def roofs(facts: dict[str, Any]) -> str:
+    """The machine's roofs for a person."""
+    rates = list(facts["copy_gb_per_s"].values())
+    return f"{max(rates):g} GB/s in cache, {rates[-1]:g} GB/s in memory, {facts['gmacs_per_s']:g} G multiply-adds/s"
+
+
+def _node_of(event: str, kind: str, graph: Graph) -> str:
+    """The graph's node behind a profiled one: ONNX Runtime names those in its own layout by what they write.
+
+    A conv that took its activation and sum into itself writes their tensor.
+    """
+    node = graph.producer.get(event.removesuffix("_nchwc"))
+    while node is not None and kind == "Conv" and node.op_type != "Conv":
+        before = [graph.producer[name] for name in node.input if name in graph.producer]
+        node = next((each for each in before if each.op_type == "Conv"), before[0] if before else None)
+    return event if node is None else node.name
 
 
 def describe(facts: dict[str, Any]) -> str:
     """The atlas for a person."""
     lines = [
         f"batch {facts['batch']}: {facts['milliseconds']:.1f} ms in nodes; the machine's limit is "
-        f"{facts['limit_milliseconds']:.1f} ms ({facts['copy_gb_per_s']:g} GB/s, "
-        f"{facts['gmacs_per_s']:g} G multiply-adds/s)"
+        f"{facts['limit_milliseconds']:.1f} ms ({roofs(facts)})"
     ]
-    for view in ("stage", "branch", "kind"):
+    for view in VIEWS:
         lines.append(f"{'by ' + view:18} {'ms':>8} {'time':>7} {'macs':>7} {'limit ms':>9} {'launches':>9}")
         for name, row in facts[f"by_{view}"].items():
             lines.append(

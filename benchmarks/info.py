@@ -5,12 +5,13 @@ from typing import Any
 
 from ..model.config import variant
 from ..model.cost import network_cost
+from ..model.places import VIEWS
 from ..pose.spec import COCO, MPII
 from .paper import WHY_THEY_DIFFER, paper_cost
 
 
 def describe(name: str, input_size: tuple[int, int], joints: int) -> dict[str, Any]:
-    """Parameters and multiply-adds of a variant by stage; with the paper's figures where it has such a network."""
+    """Parameters and multiply-adds by stage, branch and kind of block; with the paper's figures where it has any."""
     if any(side < 32 or side % 32 for side in input_size):
         raise ValueError(f"size is {input_size[0]}x{input_size[1]}, expected multiples of 32")
     config = variant(name, joints)
@@ -21,7 +22,7 @@ def describe(name: str, input_size: tuple[int, int], joints: int) -> dict[str, A
         "input_size": list(input_size),
         "params": cost.params,
         "macs": cost.macs,
-        "stages": [asdict(stage) for stage in cost.stages],
+        **{f"by_{view}": [asdict(part) for part in cost.by(view)] for view in VIEWS},
     }
     printed = paper_cost(name)
     if printed is not None:
@@ -40,13 +41,13 @@ def describe_text(facts: dict[str, Any]) -> str:
     height, width = facts["input_size"]
     lines = [
         f"{facts['variant']}, {facts['joints']} joints, {height}x{width}, one crop",
-        "",
-        f"{'stage':14} {'parameters':>12} {'multiply-adds':>15} {'share':>7}",
     ]
-    for stage in facts["stages"]:
-        share = stage["macs"] / facts["macs"]
-        lines.append(f"{stage['stage']:14} {stage['params']:12,} {stage['macs']:15,} {share:7.1%}")
-    lines.append(f"{'all':14} {facts['params']:12,} {facts['macs']:15,} {1:7.1%}")
+    for view in VIEWS:
+        lines += ["", f"{'by ' + view:16} {'parameters':>12} {'multiply-adds':>15} {'share':>7}"]
+        for part in facts[f"by_{view}"]:
+            share = part["macs"] / facts["macs"]
+            lines.append(f"{part['part']:16} {part['params']:12,} {part['macs']:15,} {share:7.1%}")
+    lines += ["", f"{'all':16} {facts['params']:12,} {facts['macs']:15,} {1:7.1%}"]
     if "paper" in facts:
         paper = facts["paper"]
         lines += ["", f"{'':24} {'ours':>8} {'paper':>8}"]

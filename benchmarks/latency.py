@@ -18,6 +18,7 @@ from ..runtime.bundle import Bundle, open_bundle
 from ..runtime.draw import draw_poses
 from ..runtime.estimator import PoseEstimator, Poses
 from ..runtime.session import open_session
+from .gpu import memory_of_this_process
 
 FRAME = (720, 1280)  # height and width of the picture, px
 STAGES = ("decode image", "crop", "network", "decode heatmaps", "draw")
@@ -30,6 +31,7 @@ class Subject:
 
     name: str
     bundle: Bundle
+    precision: str
     estimator: PoseEstimator
     cold_start_s: float
     """From nothing to the first person's keypoints."""
@@ -48,7 +50,7 @@ def open_subjects(
             session.run(np.zeros((1, 3, *bundle.spec.input_size), np.float32))
             cold = time.perf_counter() - started
             name = precision if len(bundles) == 1 else f"{root.name}/{precision}"
-            subjects.append(Subject(name, bundle, PoseEstimator(session, bundle.spec), cold))
+            subjects.append(Subject(name, bundle, precision, PoseEstimator(session, bundle.spec), cold))
     return subjects
 
 
@@ -88,6 +90,7 @@ def measure(
             }
             for subject in subjects
         },
+        "gpu_memory_mib": memory_of_this_process(),
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
@@ -104,7 +107,7 @@ def picture(people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
 def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> tuple[float, ...]:
     """Seconds of each of STAGES."""
     spec, marks = subject.bundle.spec, [time.perf_counter()]
-    image = _read(encoded)
+    image = read_picture(encoded)
     marks.append(time.perf_counter())
     crops, affines = crop_people(image, boxes, spec)
     marks.append(time.perf_counter())
@@ -121,7 +124,7 @@ def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.flo
 def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> float:
     """Seconds from the encoded picture to the drawn one, as a user's code would do it."""
     started = time.perf_counter()
-    image = _read(encoded)
+    image = read_picture(encoded)
     draw_poses(image, subject.estimator(image, boxes), subject.bundle.spec.joints)
     return time.perf_counter() - started
 
@@ -157,7 +160,8 @@ def _spread(series: NDArray[np.float64]) -> dict[str, float]:
     return {**points, "dispersion": round(float(high - low) / 2, 3)}
 
 
-def _read(encoded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def read_picture(encoded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) BGR."""
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert image is not None  # we encoded it
     return np.asarray(image, np.uint8)

@@ -1,5 +1,6 @@
 """What a figure was measured on: it stands in every result."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -8,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from . import jetson
+from .gpu import gpu_facts
 
 LIBRARIES = ("lehrnet", "torch", "onnx", "onnxsim", "onnxruntime", "numpy", "opencv-python-headless")
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "asimddp")
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, its vector instructions, cores, system, library versions and the commit of the source."""
+    """Processor and GPUs with clocks and temperatures, cores, system, library versions and the source's commit."""
     return {
         "processor": _cpu_line("model name") or platform.processor() or platform.machine(),
         "vector_flags": [flag for flag in VECTOR_FLAGS if flag in (_cpu_line("flags") + _cpu_line("Features")).split()],
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": core_count(),
+        **_where_told("cpu_mhz", _cpu_line("cpu MHz")),
+        **_where_told("celsius", _temperatures()),
+        **_where_told("gpus", gpu_facts()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: found for name in LIBRARIES if (found := _version(name))},
@@ -27,12 +32,32 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _cpu_line(key: str) -> str:
     facts = Path("/proc/cpuinfo")
     if not facts.exists():
         return ""
     lines = (line.partition(":") for line in facts.read_text(encoding="utf-8").splitlines())
     return next((value.strip() for name, _, value in lines if name.strip() == key), "")
+
+
+def _where_told(name: str, value: Any) -> dict[str, Any]:
+    """Nothing stands in a result for what the system does not tell."""
+    return {name: value} if value else {}
+
+
+def _temperatures() -> dict[str, float]:
+    """Degrees C of Linux's thermal zones."""
+    found = {}
+    for zone in sorted(Path("/sys/class/thermal").glob("thermal_zone*")):
+        with contextlib.suppress(OSError, ValueError):  # a zone that is off answers with an error
+            millidegrees = int((zone / "temp").read_text(encoding="ascii"))
+            found[(zone / "type").read_text(encoding="utf-8").strip()] = millidegrees / 1000
+    return found
 
 
 def _version(package: str) -> str | None:

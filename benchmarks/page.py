@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pose.files import replacing
+from .atlas import roofs
 from .latency import STAGES
 from .paper import paper_table
 
@@ -28,6 +29,7 @@ td, th { padding: .2rem .7rem; text-align: right }
 td:first-child, th:first-child { text-align: left } tr:nth-child(even) { background: #f6f6f6 }
 svg { max-width: 100%; height: auto } p.why { color: #666 }
 """
+LAYERS = 12  # the longest ones are shown
 BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#999999"
 
 
@@ -149,6 +151,16 @@ def _batch_curve(results: Mapping[str, Result]) -> str:
     return _plot(draw)
 
 
+def _saturated(results: Mapping[str, Result]) -> str:
+    rows: Rows = [("result", "streams, one thread and one session each", "people a second")]
+    rows += [
+        (name, streams, f"{row['people_per_s']:.1f}")
+        for name, result in results.items()
+        for streams, row in result["saturated"].items()
+    ]
+    return _table(rows)
+
+
 def _atlas(results: Mapping[str, Result]) -> str:
     parts = []
     for name, result in results.items():
@@ -166,32 +178,49 @@ def _atlas(results: Mapping[str, Result]) -> str:
                 axes.set_xlabel("share, %")
                 axes.legend()
 
-            head = (
-                f"by {view}",
-                "ms",
-                "share of time",
-                "share of multiply-adds",
-                "ms at the machine's limit",
-                "launches",
-            )
-            cells = [
-                (
-                    place,
-                    f"{row['milliseconds']:.2f}",
-                    f"{row['time_share']:.1%}",
-                    f"{row['macs_share']:.1%}",
-                    f"{row['limit_milliseconds']:.2f}",
-                    str(row["launches"]),
-                )
-                for place, row in rows.items()
-            ]
-            parts.append(_plot(draw, height=1 + 0.3 * len(rows)) + _table([head, *cells]))
+            parts.append(_plot(draw, height=1 + 0.3 * len(rows)) + _places(f"by {view}", rows))
+        slowest = dict(list(atlas["layers"].items())[:LAYERS])
+        parts += [_roofline(atlas), _places("the longest layers", slowest)]
         parts.insert(
-            0,
-            f"<p class=why>{html.escape(name)}: FP32, batch {atlas['batch']}. The limit is a roofline: "
-            f"{atlas['copy_gb_per_s']:g} GB/s and {atlas['gmacs_per_s']:g} G multiply-adds/s, measured.</p>",
+            0, f"<p class=why>{html.escape(name)}: FP32, batch {atlas['batch']}. {roofs(atlas)}, measured.</p>"
         )
     return "".join(parts)
+
+
+def _places(title: str, rows: Result) -> str:
+    head = (title, "ms", "share of time", "share of multiply-adds", "ms at the machine's limit", "launches")
+    cells = [
+        (
+            place,
+            f"{row['milliseconds']:.2f}",
+            f"{row['time_share']:.1%}",
+            f"{row['macs_share']:.1%}",
+            f"{row['limit_milliseconds']:.2f}",
+            str(row["launches"]),
+        )
+        for place, row in rows.items()
+    ]
+    return _table([head, *cells])
+
+
+def _roofline(atlas: Result) -> str:
+    """Rate against arithmetic intensity of every layer that multiplies, below the machine's roofs."""
+    rows = [row for row in atlas["layers"].values() if row["macs"] and row["milliseconds"]]
+    rates = list(atlas["copy_gb_per_s"].values())
+
+    def draw(axes: Axes) -> None:
+        intensity = [row["macs"] / row["bytes"] for row in rows]
+        axes.loglog(intensity, [row["macs"] / row["milliseconds"] / 1e6 for row in rows], ".", color=BLUE, markersize=3)
+        ends = [min(intensity) / 2, max(intensity) * 2]
+        for rate, label, style in ((max(rates), "cache", "--"), (rates[-1], "memory", "-")):
+            points = [ends[0], atlas["gmacs_per_s"] / rate, ends[1]]
+            roof = [min(rate * point, atlas["gmacs_per_s"]) for point in points]
+            axes.plot(points, roof, style, color=ORANGE, label=f"{label}, {rate:g} GB/s")
+        axes.set_xlabel("multiply-adds for each byte that a layer reads or writes")
+        axes.set_ylabel("G multiply-adds/s")
+        axes.legend(fontsize=7)
+
+    return "<p class=why>Each dot is a layer; the lines are what the machine allows.</p>" + _plot(draw)
 
 
 def _precisions(results: Mapping[str, Result]) -> str:
@@ -229,6 +258,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Mapping[str, Result]], str]], ...] = (
     ("Accuracy against multiply-adds, by the paper", "networks", _accuracy),
     ("Where the time goes", "subjects", _stages),
     ("More people at once", "subjects", _batch_curve),
+    ("Several streams at once", "saturated", _saturated),
     ("Branch-time atlas and roofline", "atlas", _atlas),
     ("Precisions", "precisions", _precisions),
 )

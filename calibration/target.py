@@ -40,13 +40,22 @@ def modelled_seconds(
 
 def node_seconds(graph: Graph, node: NodeProto, target: Target, width: Width, int8: Collection[str] = ()) -> float:
     """Seconds of one node for one crop: the longer of its arithmetic and of its traffic."""
+    traffic = sum(node_bytes(graph, node, width, int8))
+    return max(graph.macs(node) / target.macs_per_s[width], traffic / target.bytes_per_s)
+
+
+def node_bytes(graph: Graph, node: NodeProto, width: Width, int8: Collection[str] = ()) -> tuple[int, int]:
+    """Bytes of a node's weights, and of the maps that it reads and writes for one crop."""
     wide: Width = "fp16" if width == "int8" else width
-    traffic = 0
+    weights = maps = 0
     for name in (*node.input, *node.output):
         if not name or not graph.is_float(name):
             continue
         readers = graph.consumers[name]
         narrow = bool(readers) and all(reader.name in int8 for reader in readers)
-        stored = width if name in graph.constants else "int8" if narrow else wide
-        traffic += int(np.prod(graph.shape(name))) * BYTES[stored]
-    return max(graph.macs(node) / target.macs_per_s[width], traffic / target.bytes_per_s)
+        size = int(np.prod(graph.shape(name)))
+        if name in graph.constants:
+            weights += size * BYTES[width]
+        else:
+            maps += size * BYTES["int8" if narrow else wide]
+    return weights, maps

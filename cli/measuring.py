@@ -25,6 +25,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks", help="for --paper: variants and rivals, comma-separated (all)")
     parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--streams", metavar="N,N", help="at once, for the saturated rate (1,2,4... to the cores)")
     parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training (%(default)s)")
     parser.add_argument("--size", type=size, default=(128, 96), metavar="HxW", help="crop for --training (128x96)")
     parser.add_argument("--steps", type=int, default=5, help="of --training, after a warm-up (%(default)s)")
@@ -50,28 +51,45 @@ def _bench(options: argparse.Namespace) -> int:
 def _latency(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..benchmarks import atlas, sustained
+    from ..benchmarks import saturated, sustained
     from ..benchmarks.latency import describe, measure, open_subjects
+    from ..benchmarks.machine import core_count
 
     if options.sustained is not None and options.sustained <= 0:
         raise ValueError(f"--sustained is {options.sustained}, expected minutes above 0")
     batches = _whole_numbers(options.batch or "1,8")
+    streams = _whole_numbers(options.streams) if options.streams else saturated.stream_counts(core_count())
     bundles = options.bundles or [bundle_or_default(None)]
     subjects = open_subjects(bundles, options.precisions.split(","), options.device, options.threads)
     facts = measure(
         subjects, batches, options.rounds, lambda rounds: tqdm(rounds, "timing", unit="round", disable=None)
     )
-    bundle = subjects[0].bundle
-    if "fp32" in bundle.artefacts and subjects[0].estimator.session.device == "cpu":
-        facts["atlas"] = atlas.measure(bundle.path("fp32"), max(batches), options.threads)
+    text = [describe(facts)]
+    first = subjects[0]
+    device = first.estimator.session.device
+    facts["saturated"] = saturated.measure(first.bundle, first.precision, device, people=batches[0], streams=streams)
+    text.append(f"{first.name}: {saturated.describe(facts['saturated'])}")
+    text += _atlas(options, first, max(batches), facts)
     if options.sustained is not None:
-        facts["sustained"] = _sustained(options, subjects[0], batches[0])
+        facts["sustained"] = _sustained(options, first, batches[0])
+        text += [f"{name}: {sustained.describe(kept)}" for name, kept in facts["sustained"].items()]
     _keep(options, "lehrnet bench BUNDLE", facts)
-    text = describe(facts) + ("\n\n" + atlas.describe(facts["atlas"]) if "atlas" in facts else "")
-    for name, kept in facts.get("sustained", {}).items():
-        text += f"\n{name}: {sustained.describe(kept)}"
-    print(json.dumps(facts, indent=2) if options.json else text)
+    print(json.dumps(facts, indent=2) if options.json else "\n\n".join(text))
     return 0
+
+
+def _atlas(options: argparse.Namespace, subject: "Subject", batch: int, facts: dict[str, Any]) -> list[str]:
+    """Add the atlas to the facts and give it as text; nothing where this machine cannot read graphs."""
+    if "fp32" not in subject.bundle.artefacts or subject.estimator.session.device != "cpu":
+        return ["no atlas: it is that of an FP32 graph on the CPU"]
+    try:
+        from ..benchmarks import atlas
+        from ..model.config import VARIANTS
+    except ImportError as error:
+        return [f"no atlas: {error}"]
+    known = VARIANTS.get(subject.bundle.variant)
+    facts["atlas"] = atlas.measure(subject.bundle.path("fp32"), batch, options.threads, light=known is None or known.light_convs)
+    return [atlas.describe(facts["atlas"])]
 
 
 def _sustained(options: argparse.Namespace, subject: "Subject", people: int) -> dict[str, Any]:

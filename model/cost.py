@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a network, by stage.
+"""Parameters and multiply-adds of a network, by stage, by branch and by kind of block.
 
 Convention, that of the paper and of HRNet's literature ("FLOPs" there): one multiply-add is one, at batch 1;
 convolutions and matrix products count, norms, activations, sums and resizing do not. EMA counts as published,
@@ -14,44 +14,58 @@ from .config import NetworkConfig
 from .ema import EMA, Grid
 from .grids import output_grids
 from .network import PoseNetwork
+from .places import Place, View, place_of
 
 
 @dataclass(frozen=True)
-class StageCost:
-    """What one stage, or the whole network, costs."""
+class PartCost:
+    """What one part of a network costs."""
 
-    stage: str
+    part: str
     params: int
     macs: int
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """The stages in forward order; their sums are the network's."""
+    """What every module with parameters costs by itself, and where it belongs."""
 
-    stages: tuple[StageCost, ...]
+    layers: tuple[tuple[Place, int, int], ...]
+    """Place, parameters, multiply-adds; in the order of the modules."""
 
     @property
     def params(self) -> int:
         """Trainable parameters."""
-        return sum(stage.params for stage in self.stages)
+        return sum(params for _, params, _ in self.layers)
 
     @property
     def macs(self) -> int:
         """Multiply-adds for one crop."""
-        return sum(stage.macs for stage in self.stages)
+        return sum(macs for *_, macs in self.layers)
+
+    def by(self, view: View) -> tuple[PartCost, ...]:
+        """Sums by one attribute of the places."""
+        sums: dict[str, tuple[int, int]] = {}
+        for place, params, macs in self.layers:
+            before = sums.get(getattr(place, view), (0, 0))
+            sums[getattr(place, view)] = (before[0] + params, before[1] + macs)
+        return tuple(PartCost(part, *both) for part, both in sums.items())
 
 
 @lru_cache(maxsize=32)
 def network_cost(config: NetworkConfig, input_size: Grid) -> NetworkCost:
     """Count a network on crops of `input_size` (height, width) in px, multiples of 32."""
     network = PoseNetwork(config).eval()
-    macs = {name: 0 for name, _ in network.named_children()}
-    for name, grid in output_grids(network, (nn.Conv2d, EMA), input_size).items():
-        module = network.get_submodule(name)
-        macs[name.partition(".")[0]] += (attention_macs if isinstance(module, EMA) else conv_macs)(module, grid)
-    params = {name: sum(p.numel() for p in stage.parameters()) for name, stage in network.named_children()}
-    return NetworkCost(tuple(StageCost(name, params[name], macs[name]) for name in macs))
+    grids = output_grids(network, (nn.Conv2d, EMA), input_size)
+    layers = []
+    for name, module in network.named_modules():
+        params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        macs = 0
+        if name in grids:
+            macs = (attention_macs if isinstance(module, EMA) else conv_macs)(module, grids[name])
+        if params or macs:
+            layers.append((place_of(name, light=config.light_convs), params, macs))
+    return NetworkCost(tuple(layers))
 
 
 def conv_macs(conv: nn.Module, grid: Grid) -> int:

@@ -30,7 +30,7 @@ def test_info_gives_the_paper_figures_for_machines(capsys) -> None:
     facts = json.loads(capsys.readouterr().out)
     assert (facts["variant"], facts["params"], facts["macs"]) == ("lehrnet_w32", 4_136_337, 1_537_806_336)
     assert facts["paper"]["params_m"][1] == 4.2
-    assert sum(stage["macs"] for stage in facts["stages"]) == facts["macs"]
+    assert sum(stage["macs"] for stage in facts["by_stage"]) == facts["macs"]
 
 
 def test_info_says_where_the_paper_differs(capsys) -> None:

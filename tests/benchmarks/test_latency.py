@@ -1,11 +1,14 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from lehrnet.benchmarks import latency
+from lehrnet.benchmarks import latency, saturated
 from lehrnet.benchmarks.compare import Change, compare, read_result
+from lehrnet.benchmarks.saturated import stream_counts
 from lehrnet.cli import main
+from lehrnet.runtime.bundle import open_bundle
 
 pytest.importorskip("onnxruntime")
 
@@ -106,3 +109,39 @@ def test_a_missing_bundle_or_result_is_named(tmp_path: Path, capsys) -> None:
     assert "no bundle at" in capsys.readouterr().err
     assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
     assert "no result at" in capsys.readouterr().err
+
+
+class TestSaturated:
+    def test_every_number_of_streams_has_a_rate(self, result: Path) -> None:
+        facts = json.loads(result.read_text())["saturated"]
+        assert "1" in facts
+        assert all(row["people_per_s"] > 0 for row in facts.values())
+
+    @pytest.mark.parametrize(("cores", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6])])
+    def test_streams_go_up_to_the_cores(self, cores: int, counts: list[int]) -> None:
+        assert stream_counts(cores) == counts
+
+    def test_a_thread_s_error_is_the_caller_s(self, tiny_bundle: Path, monkeypatch) -> None:
+        def broken(_: object) -> None:
+            raise RuntimeError("no picture")
+
+        monkeypatch.setattr(saturated, "read_picture", broken)
+        with pytest.raises(RuntimeError, match="no picture"):
+            saturated.measure(open_bundle(tiny_bundle), "fp32", "cpu", people=1, streams=[2], seconds=0.1)
+
+
+def test_a_device_without_onnx_gets_everything_but_the_atlas(tiny_bundle: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for name in [name for name in sys.modules if name.startswith(("lehrnet.calibration", "lehrnet.benchmarks.atlas"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("lehrnet.benchmarks.atlas", raising=False)
+    assert main(["bench", str(tiny_bundle), "--batch", "1", "--rounds", "1"]) == 0
+    assert "no atlas" in capsys.readouterr().out
+
+
+def test_no_backend_says_what_to_install(tiny_bundle: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "lehrnet.runtime.onnx_session", raising=False)
+    monkeypatch.delattr("lehrnet.runtime.onnx_session", raising=False)
+    assert main(["bench", str(tiny_bundle)]) == 2
+    assert "pip install 'lehrnet[cpu]'" in capsys.readouterr().err

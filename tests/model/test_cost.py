@@ -6,6 +6,7 @@ from lehrnet.model import create_model
 from lehrnet.model.config import VARIANTS, variant
 from lehrnet.model.cost import network_cost
 from lehrnet.model.forms import as_published
+from lehrnet.model.places import VIEWS, View
 
 COCO_SIZE = (256, 192)
 
@@ -43,8 +44,28 @@ def test_multiply_adds_are_half_of_pytorchs_flops_of_the_published_network(name:
 
 
 def test_the_joints_change_the_head_only() -> None:
-    by_joints = [network_cost(variant("lehrnet_w16", joints), COCO_SIZE).stages for joints in (16, 17)]
-    assert [a.stage for a, b in zip(*by_joints, strict=True) if a != b] == ["head"]
+    by_joints = [network_cost(variant("lehrnet_w16", joints), COCO_SIZE).by("stage") for joints in (16, 17)]
+    assert [a.part for a, b in zip(*by_joints, strict=True) if a != b] == ["head"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_sums_to_the_whole(view: View) -> None:
+    cost = network_cost(variant("lehrnet_w32"), COCO_SIZE)
+    assert sum(part.params for part in cost.by(view)) == cost.params
+    assert sum(part.macs for part in cost.by(view)) == cost.macs
+
+
+def test_ema_is_what_the_lean_variant_lacks() -> None:
+    kinds = {part.part: part for part in network_cost(variant("lehrnet_w32"), COCO_SIZE).by("kind")}
+    lean = network_cost(variant("lehrnet_w32_lean"), COCO_SIZE)
+    whole = network_cost(variant("lehrnet_w32"), COCO_SIZE)
+    assert kinds["EMA"].params == whole.params - lean.params
+    assert kinds["EMA"].macs == whole.macs - lean.macs
+
+
+def test_plain_units_are_not_called_lconv() -> None:
+    kinds = {part.part for part in network_cost(variant("hrnet_w32"), COCO_SIZE).by("kind")}
+    assert kinds == {"stem", "Bottleneck", "transition", "3x3 conv", "fusion", "head"}
 
 
 def test_multiply_adds_are_those_of_the_exported_graph(tmp_path) -> None:

@@ -1,0 +1,49 @@
+"""Where a layer belongs in the network, by the path of its module: stage, branch and kind of block."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+BRANCH = re.compile(r"(stage\d)\.exchanges\.\d+\.branches\.(\d)")
+STAGE = re.compile(r"(stem|stage\d|transition\d|head)\b")
+View = Literal["stage", "branch", "kind"]
+VIEWS: tuple[View, ...] = get_args(View)
+LAYOUT = "layout"
+"""What a runtime adds of its own: the same values in another order."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer belongs."""
+
+    stage: str
+    branch: str
+    """ "stage3 branch 2" counts from 0, the finest; outside the branches it is the stage."""
+    kind: str
+    """ "LConv", "EMA", "fusion", ..."""
+
+
+def place_of(path: str, *, light: bool = True) -> Place:
+    """The place of a module ("stage2.exchanges.0...") or of an exported graph's node ("/stage2/exchanges.0...").
+
+    `light` says whether the residual units hold LConvs or plain 3x3 convs.
+    """
+    path = path.strip("/").replace("/", ".")
+    stage = STAGE.match(path)
+    if stage is None:
+        return Place(LAYOUT, LAYOUT, LAYOUT)
+    name = stage[1]
+    branch = BRANCH.match(path)
+    if branch is not None:
+        return Place(name, f"{name} branch {branch[2]}", _kind(path, light))
+    if ".exchanges." in path:
+        return Place(name, name, "fusion")
+    return Place(name, name, "Bottleneck" if name == "stage1" else name.rstrip("0123456789"))
+
+
+def _kind(path: str, light: bool) -> str:
+    if ".attention." in f"{path}.":
+        return "EMA"
+    if re.search(r"\.(pair|first|second)\b", path):
+        return "LConv" if light else "3x3 conv"
+    return "residual"
