@@ -88,7 +88,8 @@ def _atlas(options: argparse.Namespace, subject: "Subject", batch: int, facts: d
     except ImportError as error:
         return [f"no atlas: {error}"]
     known = VARIANTS.get(subject.bundle.variant)
-    facts["atlas"] = atlas.measure(subject.bundle.path("fp32"), batch, options.threads, light=known is None or known.light_convs)
+    light = known is None or known.light_convs
+    facts["atlas"] = atlas.measure(subject.bundle.path("fp32"), batch, options.threads, light=light)
     return [atlas.describe(facts["atlas"])]
 
 

@@ -48,10 +48,11 @@ def test_the_page_is_one_file_with_every_section(page: Path) -> None:
         "Accuracy against multiply-adds, by the paper",
         "Where the time goes",
         "More people at once",
+        "Several streams at once",
         "Branch-time atlas and roofline",
         "Precisions",
     ]
-    assert text.count("<svg") >= 6
+    assert text.count("<svg") >= 7
     assert not re.search(r"""(src|href)=["'](?!data:|#)(?!http://www.w3.org)""", text.replace('xlink:href="#', "="))
 
 
