@@ -26,6 +26,7 @@ from .machine import core_count
 from .roofline import Roofline, measure_roofline
 
 ROUNDS = 10
+SMALL = 0.001  # of the time: a layer below it that multiplies nothing is left out of the layers
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def measure(path: Path, batch: int = 8, threads: int | None = None, *, light: bo
     for view in VIEWS:
         places = {name: getattr(place_of(name, light=light), view) for name in {*measured, *costs}}
         facts[f"by_{view}"] = _rolled_up(places, measured, costs)
-    facts["layers"] = _rolled_up({name: name for name in measured}, measured, costs)
+    layers = _rolled_up({name: name for name in measured}, measured, costs)
+    facts["layers"] = {name: row for name, row in layers.items() if row["macs"] or row["time_share"] >= SMALL}
     return facts
 
 
