@@ -1,0 +1,185 @@
+// The C interface: checks what only it can, and turns exceptions into statuses.
+#include <lehrnet.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "failure.h"
+#include "session.h"
+
+struct lehrnet_session : lehrnet::Session {
+    using Session::Session;
+};
+
+namespace {
+
+using lehrnet::fail;
+
+constexpr std::int32_t LARGEST_BATCH = 1024;
+constexpr std::int32_t MOST_THREADS = 4096;
+
+// Fixed, so that saying that memory ran out takes none.
+thread_local char last_error[1024] = "";
+
+lehrnet_status failed(lehrnet_status status, const char* message) {
+    std::strncpy(last_error, message, sizeof last_error - 1);
+    return status;
+}
+
+template <class Call>
+lehrnet_status guarded(Call&& call) noexcept {
+    try {
+        call();
+        return LEHRNET_OK;
+    } catch (const lehrnet::Failure& failure) {
+        return failed(failure.status, failure.what());
+    } catch (const std::bad_alloc&) {
+        return failed(LEHRNET_OUT_OF_MEMORY, "out of memory; a smaller max_batch takes less");
+    } catch (const std::exception& error) {
+        return failed(LEHRNET_INTERNAL, error.what());
+    } catch (...) {
+        return failed(LEHRNET_INTERNAL, "an unknown exception");
+    }
+}
+
+template <class Pointer>
+void need(Pointer* pointer, const char* name) {
+    if (!pointer) fail(LEHRNET_INVALID_ARGUMENT, name, " is NULL");
+}
+
+lehrnet_options defaults() {
+    lehrnet_options options{};
+    options.struct_size = sizeof options;
+    options.precision = "fp32";
+    options.device = "cpu";
+    options.max_batch = 32;
+    return options;
+}
+
+void check_options(const lehrnet_options& options) {
+    if (options.struct_size != sizeof options) {
+        fail(LEHRNET_ABI_MISMATCH, "options.struct_size is ", options.struct_size, ", expected ", sizeof options,
+             ": call lehrnet_options_init first, and build against this library's header");
+    }
+    need(options.precision, "options.precision");
+    need(options.device, "options.device");
+    if (options.max_batch < 1 || options.max_batch > LARGEST_BATCH) {
+        fail(LEHRNET_INVALID_ARGUMENT, "options.max_batch is ", options.max_batch, ", expected 1 to ", LARGEST_BATCH);
+    }
+    if (options.threads < 0 || options.threads > MOST_THREADS) {
+        fail(LEHRNET_INVALID_ARGUMENT, "options.threads is ", options.threads, ", expected 0 to ", MOST_THREADS);
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+uint32_t lehrnet_abi_version(void) noexcept { return LEHRNET_ABI_VERSION; }
+
+const char* lehrnet_last_error(void) noexcept { return last_error; }
+
+const char* lehrnet_status_name(lehrnet_status status) noexcept {
+    switch (status) {
+        case LEHRNET_OK: return "OK";
+        case LEHRNET_INVALID_ARGUMENT: return "INVALID_ARGUMENT";
+        case LEHRNET_ABI_MISMATCH: return "ABI_MISMATCH";
+        case LEHRNET_NOT_FOUND: return "NOT_FOUND";
+        case LEHRNET_BAD_BUNDLE: return "BAD_BUNDLE";
+        case LEHRNET_UNKNOWN_FORMAT: return "UNKNOWN_FORMAT";
+        case LEHRNET_HASH_DIFFERS: return "HASH_DIFFERS";
+        case LEHRNET_BACKEND_MISSING: return "BACKEND_MISSING";
+        case LEHRNET_BACKEND_FAILED: return "BACKEND_FAILED";
+        case LEHRNET_BUFFER_TOO_SMALL: return "BUFFER_TOO_SMALL";
+        case LEHRNET_BAD_HEATMAP: return "BAD_HEATMAP";
+        case LEHRNET_OUT_OF_MEMORY: return "OUT_OF_MEMORY";
+        case LEHRNET_INTERNAL: return "INTERNAL";
+    }
+    return "unknown status";
+}
+
+lehrnet_status lehrnet_options_init(lehrnet_options* options, size_t struct_size) noexcept {
+    return guarded([&] {
+        need(options, "options");
+        if (struct_size != sizeof *options) {
+            fail(LEHRNET_ABI_MISMATCH, "struct_size is ", struct_size, ", expected ", sizeof *options,
+                 ": build against this library's header");
+        }
+        *options = defaults();
+    });
+}
+
+lehrnet_status lehrnet_open(const char* bundle, const lehrnet_options* options, uint32_t abi_version,
+                            lehrnet_session** session) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        *session = nullptr;
+        need(bundle, "bundle");
+        if (abi_version != LEHRNET_ABI_VERSION) {
+            fail(LEHRNET_ABI_MISMATCH, "the caller was built against version ", abi_version,
+                 " of the interface, this library has ", LEHRNET_ABI_VERSION);
+        }
+        const lehrnet_options usual = defaults();
+        if (!options) options = &usual;
+        check_options(*options);
+        *session = new lehrnet_session(bundle, *options);
+    });
+}
+
+void lehrnet_close(lehrnet_session* session) noexcept { delete session; }
+
+lehrnet_status lehrnet_describe(const lehrnet_session* session, lehrnet_info* info) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        need(info, "info");
+        if (info->struct_size != sizeof *info) {
+            fail(LEHRNET_ABI_MISMATCH, "info.struct_size is ", info->struct_size, ", expected ", sizeof *info);
+        }
+        session->describe(*info);
+    });
+}
+
+lehrnet_status lehrnet_run(lehrnet_session* session, const lehrnet_image* image, const float* boxes, size_t count,
+                           lehrnet_keypoint* keypoints, size_t capacity) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        need(image, "image");
+        const lehrnet_item item = {*image, boxes, count};
+        session->run_many(&item, 1, keypoints, capacity);
+    });
+}
+
+lehrnet_status lehrnet_run_many(lehrnet_session* session, const lehrnet_item* items, size_t item_count,
+                                lehrnet_keypoint* keypoints, size_t capacity) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        session->run_many(items, item_count, keypoints, capacity);
+    });
+}
+
+lehrnet_status lehrnet_crop(lehrnet_session* session, const lehrnet_image* image, const float* boxes, size_t count,
+                            float* crops, size_t capacity) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        session->crop(image, boxes, count, crops, capacity);
+    });
+}
+
+lehrnet_status lehrnet_run_network(lehrnet_session* session, const float* crops, size_t count, float* heatmaps,
+                                   size_t capacity) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        session->run_network(crops, count, heatmaps, capacity);
+    });
+}
+
+lehrnet_status lehrnet_decode(const lehrnet_session* session, const float* heatmaps, const float* boxes, size_t count,
+                              lehrnet_keypoint* keypoints, size_t capacity) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        session->decode(heatmaps, boxes, count, keypoints, capacity);
+    });
+}
+
+}  // extern "C"

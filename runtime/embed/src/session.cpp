@@ -1,0 +1,188 @@
+#include "session.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "decode.h"
+#include "failure.h"
+
+namespace lehrnet {
+namespace {
+
+void check_capacity(std::size_t capacity, std::size_t wanted, const char* what, const void* buffer) {
+    if (capacity < wanted) {
+        fail(LEHRNET_BUFFER_TOO_SMALL, "room for ", capacity, " ", what, ", but it takes ", wanted);
+    }
+    if (wanted > 0 && !buffer) fail(LEHRNET_INVALID_ARGUMENT, "the buffer for ", what, " is NULL");
+}
+
+// count * each; Failure where that is no size.
+std::size_t product(std::size_t count, std::size_t each) {
+    if (count > SIZE_MAX / 16 / each) fail(LEHRNET_INVALID_ARGUMENT, "count is ", count, ", which no memory holds");
+    return count * each;
+}
+
+bool ends_with(const std::string& text, const std::string& end) {
+    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+std::unique_ptr<Backend> open_backend(const Bundle& bundle, const BackendOptions& options, float* crops,
+                                      float* heatmaps) {
+#ifdef LEHRNET_FAKE_BACKEND
+    if (options.device == "fake") return open_fake(bundle, options, crops, heatmaps);
+#endif
+    const std::string& file = bundle.manifest.file;
+    if (ends_with(file, ".onnx")) return open_onnxruntime(bundle, options, crops, heatmaps);
+    if (ends_with(file, ".engine")) {
+#ifdef LEHRNET_TENSORRT
+        return open_tensorrt(bundle, options, crops, heatmaps);
+#else
+        fail(LEHRNET_BACKEND_MISSING, file, " is a TensorRT engine, and this library was built without TensorRT: see "
+             "LEHRNET_TENSORRT in its CMakeLists.txt");
+#endif
+    }
+    fail(LEHRNET_INVALID_ARGUMENT, file, " is not for this library: expected an ONNX graph or a TensorRT engine");
+}
+
+}  // namespace
+
+int device_number(const std::string& device, const std::string& kind) {
+    if (device == kind) return 0;
+    const std::string digits = device.rfind(kind + ":", 0) == 0 ? device.substr(kind.size() + 1) : "";
+    if (digits.empty() || digits.size() > 3 || digits.find_first_not_of("0123456789") != std::string::npos) {
+        fail(LEHRNET_INVALID_ARGUMENT, "device is '", device, "', expected cpu, cuda, cuda:1, tensorrt or tensorrt:1");
+    }
+    return std::stoi(digits);
+}
+
+Session::Session(const std::string& folder, const lehrnet_options& options)
+    : bundle_(open_bundle(folder, options.precision)), precision_(options.precision), max_batch_(options.max_batch),
+      flip_(options.flip != 0) {
+    const auto batch = static_cast<std::size_t>(max_batch_);
+    mirror_.resize(spec().joints.size());
+    std::iota(mirror_.begin(), mirror_.end(), 0);
+    for (const auto& [left, right] : spec().flip_pairs) mirror_[left] = right, mirror_[right] = left;
+    for (const std::string& joint : spec().joints) joint_names_.push_back(joint.c_str());
+    for (const auto& [from, to] : spec().limbs) limbs_.insert(limbs_.end(), {from, to});
+    crops_.resize(batch * spec().crop_size());
+    heatmaps_.resize(batch * spec().heatmaps_size());
+    if (flip_) unmirrored_.resize(heatmaps_.size());
+    affines_.resize(batch);
+    columns_.resize(spec().input_width);
+    BackendOptions backend;
+    backend.device = options.device;
+    backend.library = options.runtime_library ? options.runtime_library : "";
+    backend.threads = options.threads;
+    backend.max_batch = max_batch_;
+    backend_ = open_backend(bundle_, backend, crops_.data(), heatmaps_.data());
+    bundle_.model = {};
+}
+
+void Session::describe(lehrnet_info& info) const {
+    const Manifest& manifest = bundle_.manifest;
+    info.variant = manifest.variant.c_str();
+    info.precision = precision_.c_str();
+    info.backend = backend_->name();
+    info.device = backend_->device();
+    info.skeleton = spec().skeleton.c_str();
+    info.decode = spec().decode_name.c_str();
+    info.note = manifest.note.c_str();
+    info.trained = manifest.trained;
+    info.joints = static_cast<std::int32_t>(spec().joints.size());
+    info.joint_names = joint_names_.data();
+    info.limb_count = static_cast<std::int32_t>(limbs_.size() / 2);
+    info.limbs = limbs_.data();
+    info.input_height = spec().input_height;
+    info.input_width = spec().input_width;
+    info.heatmap_height = spec().heatmap_height();
+    info.heatmap_width = spec().heatmap_width();
+    info.max_batch = max_batch_;
+}
+
+void Session::run_many(const lehrnet_item* items, std::size_t item_count, lehrnet_keypoint* keypoints,
+                       std::size_t capacity) {
+    if (item_count > 0 && !items) fail(LEHRNET_INVALID_ARGUMENT, "items is NULL, but their count is ", item_count);
+    std::size_t people = 0;
+    for (std::size_t i = 0; i < item_count; ++i) {
+        check_image(&items[i].image);
+        check_boxes(items[i].boxes, items[i].count);
+        people += items[i].count;
+    }
+    check_capacity(capacity, product(people, spec().joints.size()), "keypoints", keypoints);
+    std::size_t done = 0;
+    int waiting = 0;
+    for (std::size_t i = 0; i < item_count; ++i) {
+        for (std::size_t person = 0; person < items[i].count; ++person) {
+            affines_[waiting] = person_affine(items[i].boxes + 4 * person, spec());
+            crop_person(items[i].image, affines_[waiting], spec(), columns_,
+                        crops_.data() + waiting * spec().crop_size());
+            if (++waiting < max_batch_) continue;
+            run_batch(done, waiting, keypoints);
+            done += waiting;
+            waiting = 0;
+        }
+    }
+    if (waiting > 0) run_batch(done, waiting, keypoints);
+}
+
+// Keypoints of the people whose crops are waiting; the first of them is person `first` of the call.
+void Session::run_batch(std::size_t first, int count, lehrnet_keypoint* keypoints) {
+    run_backend(count);
+    for (int person = 0; person < count; ++person) {
+        decode_person(heatmaps_.data() + person * spec().heatmaps_size(), affines_[person], spec(), first + person,
+                      keypoints + (first + person) * spec().joints.size());
+    }
+}
+
+// heatmaps_ of the first `count` of crops_, which flip_ leaves mirrored.
+void Session::run_backend(int count) {
+    backend_->run(count);
+    if (!flip_) return;
+    const std::size_t size = spec().heatmaps_size();
+    std::copy_n(heatmaps_.begin(), count * size, unmirrored_.begin());
+    const std::ptrdiff_t width = spec().input_width;
+    const auto end = crops_.begin() + static_cast<std::ptrdiff_t>(count * spec().crop_size());
+    for (auto row = crops_.begin(); row != end; row += width) std::reverse(row, row + width);
+    backend_->run(count);
+    for (int person = 0; person < count; ++person) {
+        fuse_flipped(unmirrored_.data() + person * size, heatmaps_.data() + person * size, mirror_, spec());
+    }
+    std::copy_n(unmirrored_.begin(), count * size, heatmaps_.begin());
+}
+
+void Session::crop(const lehrnet_image* image, const float* boxes, std::size_t count, float* crops,
+                   std::size_t capacity) {
+    check_image(image);
+    check_boxes(boxes, count);
+    check_capacity(capacity, product(count, spec().crop_size()), "floats of crops", crops);
+    for (std::size_t i = 0; i < count; ++i) {
+        crop_person(*image, person_affine(boxes + 4 * i, spec()), spec(), columns_, crops + i * spec().crop_size());
+    }
+}
+
+void Session::run_network(const float* crops, std::size_t count, float* heatmaps, std::size_t capacity) {
+    if (count > 0 && !crops) fail(LEHRNET_INVALID_ARGUMENT, "crops is NULL, but their count is ", count);
+    product(count, spec().crop_size());
+    check_capacity(capacity, product(count, spec().heatmaps_size()), "floats of heatmaps", heatmaps);
+    for (std::size_t done = 0; done < count;) {
+        const std::size_t batch = std::min(count - done, static_cast<std::size_t>(max_batch_));
+        std::copy_n(crops + done * spec().crop_size(), batch * spec().crop_size(), crops_.begin());
+        run_backend(static_cast<int>(batch));
+        std::copy_n(heatmaps_.begin(), batch * spec().heatmaps_size(), heatmaps + done * spec().heatmaps_size());
+        done += batch;
+    }
+}
+
+void Session::decode(const float* heatmaps, const float* boxes, std::size_t count, lehrnet_keypoint* keypoints,
+                     std::size_t capacity) const {
+    if (count > 0 && !heatmaps) fail(LEHRNET_INVALID_ARGUMENT, "heatmaps is NULL, but their count is ", count);
+    check_boxes(boxes, count);
+    check_capacity(capacity, product(count, spec().joints.size()), "keypoints", keypoints);
+    for (std::size_t i = 0; i < count; ++i) {
+        decode_person(heatmaps + i * spec().heatmaps_size(), person_affine(boxes + 4 * i, spec()), spec(), i,
+                      keypoints + i * spec().joints.size());
+    }
+}
+
+}  // namespace lehrnet

@@ -1,0 +1,86 @@
+"""Writes the golden files: what Python's definitions of crop and decode give, for the C++ ones to be held against.
+
+    python runtime/embed/tests/write_golden.py [FOLDER]     # tests/golden beside this file if absent
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lehrnet.pose.crop import person_affines, sample_bilinear
+from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
+from lehrnet.pose.points import find_points
+from lehrnet.pose.spec import COCO
+from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
+
+SPEC = replace(COCO, input_size=(64, 32))
+BOXES = np.array(
+    [
+        [10, 5, 40, 44],
+        [-20.5, -8.25, 30.75, 60],  # beyond the image on three sides
+        [30.25, 20.5, 33.5, 26.75],  # a few pixels, enlarged
+        [5, 5, 62, 20],  # wider than the crop's aspect
+        [100, 100, 140, 180],  # nothing of it is in the image
+    ],
+    np.float32,
+)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "golden"
+    folder.mkdir(parents=True, exist_ok=True)
+    for method in DECODE_METHODS:
+        write_bundle(folder / method, replace(SPEC, decode=method))
+    for name, array in arrays().items():
+        array.tofile(folder / name)
+
+
+def write_bundle(root: Path, spec) -> None:
+    """A bundle without a network: its artefact is a sentence."""
+    root.mkdir(exist_ok=True)
+    model = root / "model.bin"
+    model.write_bytes(b"A network would stand here.\n")
+    artefacts = {"fp32": Artefact.of(model)}
+    write_manifest(Bundle(root, "lehrnet_w32", spec, False, "golden file, caf\u00e9", artefacts))
+
+
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), (0, 0), 1.5)
+    nv12 = rng.integers(0, 256, (72, 64), dtype=np.uint8)
+    affines = person_affines(BOXES.astype(np.float64), SPEC)
+    points = rng.uniform(-1, (9, 17), (len(BOXES), 17, 2))  # in cells; some beyond the map's 8x16
+    heatmaps = encode(points, (16, 8), 2.0) * rng.uniform(0.2, 1, (len(BOXES), 17, 1, 1)).astype(np.float32)
+    heatmaps += rng.normal(0, 0.01, heatmaps.shape).astype(np.float32)
+    heatmaps[0, 0] = 0.25  # all equal: the first cell wins
+    heatmaps[0, 1] = -heatmaps[0, 1]  # no peak above zero
+    keypoints = {
+        f"keypoints_{method}.f32": find_points(
+            lambda _: heatmaps, np.zeros((len(BOXES), 3, 64, 32), np.float32), affines, replace(SPEC, decode=method)
+        )
+        for method in DECODE_METHODS
+    }
+    return {
+        "image.u8": image,
+        "nv12.u8": nv12,
+        "boxes.f32": BOXES,
+        "crops.f32": crops(image, affines),
+        "crops_nv12.f32": crops(cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12), affines[:2]),
+        "heatmaps.f32": heatmaps,
+        "fused.f32": fuse_flipped(heatmaps, heatmaps[::-1].copy(), SPEC.joints.mirror),
+        **keypoints,
+    }
+
+
+def crops(image: np.ndarray, affines: np.ndarray) -> np.ndarray:
+    """By the definition, not by the fast path of `crop_people`."""
+    levels = np.stack([sample_bilinear(image, affine, SPEC.input_size)[..., ::-1] for affine in affines])
+    normalised = (levels.astype(np.float64) / 255 - SPEC.mean) / SPEC.std
+    return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2), np.float32)
+
+
+if __name__ == "__main__":
+    main()
