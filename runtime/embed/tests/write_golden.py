@@ -1,6 +1,6 @@
 """Writes the golden files: what Python's definitions of crop and decode give, for the C++ ones to be held against.
 
-    python runtime/embed/tests/write_golden.py [FOLDER]     # tests/golden beside this file if absent
+python runtime/embed/tests/write_golden.py [FOLDER]     # tests/golden beside this file if absent
 """
 
 import sys
@@ -13,7 +13,7 @@ import numpy as np
 from lehrnet.pose.crop import person_affines, sample_bilinear
 from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
 from lehrnet.pose.points import find_points
-from lehrnet.pose.spec import COCO
+from lehrnet.pose.spec import COCO, PoseSpec
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
 
 SPEC = replace(COCO, input_size=(64, 32))
@@ -30,6 +30,7 @@ BOXES = np.array(
 
 
 def main() -> None:
+    """Write the bundles and the arrays."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "golden"
     folder.mkdir(parents=True, exist_ok=True)
     for method in DECODE_METHODS:
@@ -38,7 +39,7 @@ def main() -> None:
         array.tofile(folder / name)
 
 
-def write_bundle(root: Path, spec) -> None:
+def write_bundle(root: Path, spec: PoseSpec) -> None:
     """A bundle without a network: its artefact is a sentence."""
     root.mkdir(exist_ok=True)
     model = root / "model.bin"
@@ -48,6 +49,7 @@ def write_bundle(root: Path, spec) -> None:
 
 
 def arrays() -> dict[str, np.ndarray]:
+    """By the names of their files."""
     rng = np.random.default_rng(7)
     image = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), (0, 0), 1.5)
     nv12 = rng.integers(0, 256, (72, 64), dtype=np.uint8)
