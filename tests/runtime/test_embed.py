@@ -20,7 +20,6 @@ from lehrnet.runtime import PoseEstimator
 
 ROOT = Path(__file__).parents[2]
 EMBED = ROOT / "runtime" / "embed"
-SAMPLES = ROOT.parent / "shared" / "data" / "pose_samples" / "coco"
 TOOLS = ("cmake", "ninja", "g++", "gcc")
 
 pytestmark = [
@@ -139,8 +138,7 @@ def test_an_onnx_file_that_is_none_is_refused(installed: Path, tiny_bundle: Path
         EmbeddedSession(next(installed.rglob("liblehrnet.so")), tiny_bundle, tmp_path / "libnone.so")
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no ../shared/data on this machine")
-def test_photographs_give_what_python_finds(installed: Path, tmp_path_factory) -> None:
+def test_photographs_give_what_python_finds(installed: Path, pose_samples: Path, tmp_path_factory) -> None:
     pytest.importorskip("onnxsim")
     from lehrnet.export import export_bundle
     from lehrnet.model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
@@ -148,19 +146,19 @@ def test_photographs_give_what_python_finds(installed: Path, tmp_path_factory) -
     bundle = export_bundle(load_checkpoint(DEFAULT_WEIGHTS), tmp_path_factory.mktemp("shipped") / "bundle").root
     estimator, session = PoseEstimator.open(bundle, device="cpu"), session_of(installed, bundle)
     spec, apart, ties, joints = estimator.spec, 0.0, 0, 0
-    people = read_coco(SAMPLES)
+    people = read_coco(pose_samples)
     for path, rows in people.by_image():
         image, narrow = read_image(path), people.boxes[rows].astype(np.float32)
         crops, _ = crop_people(image, narrow.astype(np.float64), spec)
         assert np.abs(session.crop(image, narrow) - crops).max() < 1 / 255 / min(spec.std)
         found, wanted = session(image, narrow), estimator(image, narrow)
         difference = np.abs(found[..., :2] - wanted.xy).max(2)
-        heatmaps = np.sort(estimator.session.run(crops).reshape(len(rows), found.shape[1], -1), axis=2)
-        near = heatmaps[..., -1] - heatmaps[..., -2] < 1e-4
+        heatmaps = estimator.session.run(crops)
+        highest = np.sort(heatmaps.reshape(len(rows), found.shape[1], -1), axis=2)
+        near = highest[..., -1] - highest[..., -2] < 1e-4
         ties, joints = ties + int((near & (difference > 0.01)).sum()), joints + near.size
         apart = max(apart, float(difference[~near].max(initial=0)))
-        decoded = session.decode(estimator.session.run(crops), narrow)
-        np.testing.assert_allclose(decoded[..., :2], wanted.xy, atol=0.01)
+        np.testing.assert_allclose(session.decode(heatmaps, narrow)[..., :2], wanted.xy, atol=0.01)
     assert joints > 3000
     assert apart <= 0.01
     assert ties <= joints / 1000
