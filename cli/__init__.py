@@ -5,10 +5,10 @@ import logging
 import sys
 
 from .. import __version__
-from . import measuring, networks, running, training
+from . import engines, measuring, networks, running, training
 from .command import BAD_INPUT, INTERRUPTED
 
-COMMANDS = (*networks.COMMANDS, *training.COMMANDS, *running.COMMANDS, *measuring.COMMANDS)
+COMMANDS = (*networks.COMMANDS, *training.COMMANDS, *running.COMMANDS, *engines.COMMANDS, *measuring.COMMANDS)
 EPILOG = """\
 examples:
   lehrnet info                                    what the default network costs, beside the paper

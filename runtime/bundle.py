@@ -32,6 +32,12 @@ class Artefact:
     opset: int | None = None
     batch: tuple[int, int | None] = (1, None)
     """Smallest and largest number of crops; None is any."""
+    batches: tuple[int, ...] = ()
+    """An engine's: the upper ends of its optimization profiles."""
+    built_for: Mapping[str, Any] | None = None
+    """An engine's: see `fit.BuiltFor`."""
+    graph_sha256: str | None = None
+    """An engine's: of the graph that it was built from."""
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,17 +68,22 @@ class Bundle:
 
 def open_bundle(root: Path) -> Bundle:
     """Read a bundle and check every artefact against its hash; ValueError says which file differs and how."""
+    bundle = read_bundle(root)
+    for artefact in bundle.artefacts.values():
+        _check(root / artefact.file, artefact)
+    return bundle
+
+
+def read_bundle(root: Path) -> Bundle:
+    """Read a bundle's manifest only; ValueError for one that cannot be read."""
     manifest = root / MANIFEST
     if not manifest.is_file():
         raise FileNotFoundError(f"no bundle at {root}: it has no {MANIFEST}; `lehrnet export` writes one")
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
-        bundle = _from_manifest(root, content)
+        return _from_manifest(root, content)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{manifest} cannot be read: {error!r}; export the bundle again") from error
-    for artefact in bundle.artefacts.values():
-        _check(root / artefact.file, artefact)
-    return bundle
 
 
 @contextlib.contextmanager

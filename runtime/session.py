@@ -40,8 +40,11 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
             from .onnx_session import OnnxSession as Backend
         case ".safetensors":
             from .torch_session import TorchSession as Backend
+        case ".engine":
+            from .tensorrt_session import TensorRtSession as Backend
         case suffix:
-            raise ValueError(f"cannot open {path}: its suffix is {suffix!r}, expected .onnx or .safetensors")
+            expected = ".onnx, .safetensors or .engine"
+            raise ValueError(f"cannot open {path}: its suffix is {suffix!r}, expected {expected}")
     session = Backend(path, device, threads)
     log.info("%s runs on %s by %s", path.name, session.device, session.backend)
     return session

@@ -118,9 +118,12 @@ def test_ten_lines_of_onnx_runtime_run_the_whole_graph(bundle, drawn_folder: Pat
 )
 def test_tensorrt_rtx_builds_it(bundle, name: str) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: make slow installs it")
-    from lehrnet.benchmarks.rtx import build
+    from lehrnet.export.engine import build_engine
+    from lehrnet.export.trt_library import Log, Settings, load_library
 
-    assert build(bundle.path(name))["engine_bytes"] > 100_000
+    library = load_library("tensorrt_rtx")
+    built = build_engine(bundle.path(name), Settings(batches=(1, 8), capabilities=("8.9",)), library, Log(library))
+    assert len(built.content) > 100_000
 
 
 class TestBadInput:

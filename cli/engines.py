@@ -1,0 +1,105 @@
+"""Commands about devices and their engines: build-engine, doctor."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .command import CHECK_FAILED, Command
+
+
+def _add_build_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--precision", default="fp16", help="graph of the bundle to build from (%(default)s)")
+    parser.add_argument(
+        "--library",
+        choices=("auto", "tensorrt", "tensorrt-rtx"),
+        default="auto",
+        help="auto takes TensorRT where it is, else RTX",
+    )
+    parser.add_argument("--batches", default="1,2,4,8,16,32,64", help="upper ends of the profiles (%(default)s)")
+    parser.add_argument("--workspace", type=int, metavar="MIB", help="for the builder's tactics (the library's limit)")
+    parser.add_argument("--version-compatible", action="store_true", help="for later versions of the same major one")
+    tensorrt = parser.add_argument_group("TensorRT")
+    tensorrt.add_argument(
+        "--hardware",
+        choices=("none", "ampere_plus", "same_compute_capability"),
+        default="none",
+        help="other GPUs that may run it (%(default)s)",
+    )
+    tensorrt.add_argument("--dla", type=int, metavar="CORE", help="DLA core of an AGX Orin or a Xavier; the GPU helps")
+    tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help="read before, written after")
+    rtx = parser.add_argument_group("TensorRT-RTX, which builds without a GPU")
+    rtx.add_argument("--capabilities", metavar="C,C", help="compute capabilities, such as 8.6,8.9,12.0 (all from 8.0)")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _build_engine(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..export.engine import add_engine
+    from ..export.trt_library import Settings, load_library
+    from ..runtime.bundle import open_bundle
+
+    settings = Settings(
+        batches=tuple(int(part) if part.isdecimal() else 0 for part in options.batches.split(",")),
+        workspace_mib=options.workspace,
+        capabilities=tuple(options.capabilities.split(",")) if options.capabilities else (),
+        hardware=options.hardware,
+        version_compatible=options.version_compatible,
+        dla_core=options.dla,
+        timing_cache=options.timing_cache,
+    )
+    library = load_library(options.library.replace("-", "_"))
+
+    def show(phase: str, steps: int) -> Any:
+        return tqdm(total=steps, desc=phase, disable=None)
+
+    name = add_engine(options.bundle, options.precision, settings, library, show)
+    artefact = open_bundle(options.bundle).artefacts[name]
+    if options.json:
+        print(json.dumps({"name": name, "file": artefact.file, "bytes": artefact.bytes, **artefact.measured}))
+    else:
+        seconds, layers = artefact.measured["seconds"], artefact.measured["layers"]
+        print(f"{name}: {artefact.file}, {artefact.bytes / 1e6:.1f} MB, {layers} layers, {seconds} s")
+    return 0
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="also: which of its files run here")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from ..runtime.doctor import examine, examine_bundle
+
+    findings = examine()
+    if options.bundle is not None:
+        findings += examine_bundle(options.bundle)
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            mark = "ok     " if finding.works else "missing"
+            print(f"{mark} {finding.name:22} {finding.found}" + (f"\n{'':30} {finding.fix}" if finding.fix else ""))
+    return 0 if any(finding.works and finding.backend for finding in findings) else CHECK_FAILED
+
+
+COMMANDS = (
+    Command(
+        "build-engine",
+        "Build a TensorRT engine of a bundle's graph into the bundle.",
+        "lehrnet build-engine bundle --precision fp16 --library tensorrt-rtx --capabilities 8.9",
+        _add_build_engine,
+        _build_engine,
+    ),
+    Command(
+        "doctor",
+        "Say which backends work on this machine, and what mends the others.",
+        "lehrnet doctor bundle",
+        _add_doctor,
+        _doctor,
+    ),
+)

@@ -1,0 +1,218 @@
+"""TensorRT 10, TensorRT 11 and TensorRT-RTX behind one face: what differs between them is named here and nowhere else.
+
+- Strong typing: a flag of `create_network` in 10; without one in 11, which knows nothing else; always so in RTX.
+- Targets: RTX is built for a list of compute capabilities, without a GPU; TensorRT tunes on the GPU that is there, and
+  may be told that others of its kind will run the engine.
+- A timing cache and DLA belong to TensorRT: RTX tunes when it runs.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from ..runtime.fit import Compatibility
+
+Name = Literal["tensorrt", "tensorrt_rtx"]
+MODULES: dict[Name, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt", "tensorrt_bindings"),
+    "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
+INSTALL = {"tensorrt": "pip install 'lehrnet[tensorrt]'", "tensorrt_rtx": "pip install 'lehrnet[rtx-build]'"}
+OLDEST = 10
+MIB = 1 << 20
+AMPERE = 8.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How engines are built."""
+
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    """Upper ends of the optimization profiles: each engine run takes the smallest that holds its crops."""
+    workspace_mib: int | None = None
+    """For the builder's tactics; None is the library's own limit."""
+    capabilities: tuple[str, ...] = ()
+    """RTX: "8.6", "8.9", "12.0"... that the engine is for; none is all that the library knows from 8.0 on.
+
+    Turing, 7.5, multiplies no matrices in FP32 there: its engines want an FP16 graph."""
+    hardware: Compatibility = "none"
+    version_compatible: bool = False
+    dla_core: int | None = None
+    timing_cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.batches or sorted(set(self.batches)) != list(self.batches) or self.batches[0] < 1:
+            raise ValueError(f"batches are {self.batches}, expected growing whole numbers from 1, such as 1,8,32")
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise ValueError(f"workspace is {self.workspace_mib} MiB, expected at least 1")
+
+
+class TrtLibrary:
+    """One of the libraries, loaded."""
+
+    def __init__(self, name: Name, module: ModuleType) -> None:
+        self.name, self.trt = name, module
+        self.version: str = module.__version__
+        if self.name == "tensorrt" and self.major < OLDEST:
+            raise RuntimeError(f"TensorRT {self.version} is too old: its graphs are untyped; install 10 or newer")
+
+    @property
+    def major(self) -> int:
+        return int(self.version.partition(".")[0])
+
+    def network(self, builder: Any) -> Any:
+        """An empty, strongly typed network."""
+        flags = self.trt.NetworkDefinitionCreationFlag
+        if self.name == "tensorrt" and self.major == OLDEST:
+            return builder.create_network(1 << int(flags.STRONGLY_TYPED))
+        return builder.create_network(0)
+
+    def check(self, settings: Settings) -> None:
+        """ValueError for what this library does not have."""
+        if self.name == "tensorrt_rtx":
+            absent = {
+                "a DLA core": settings.dla_core is not None,
+                "a timing cache": settings.timing_cache is not None,
+                "hardware compatibility": settings.hardware != "none",
+            }
+            if any(absent.values()):
+                words = " and ".join(name for name, asked in absent.items() if asked)
+                raise ValueError(f"TensorRT-RTX knows no {words}; leave that out, or build with --library tensorrt")
+            unknown = set(settings.capabilities) - set(self.capabilities())
+            if unknown:
+                known = ", ".join(self.capabilities())
+                raise ValueError(
+                    f"TensorRT-RTX {self.version} is not for compute capability {', '.join(sorted(unknown))}; "
+                    f"it knows {known}"
+                )
+        elif settings.capabilities:
+            raise ValueError("TensorRT builds for the GPU it runs on; --capabilities is for TensorRT-RTX")
+
+    def capabilities(self) -> tuple[str, ...]:
+        """RTX: the compute capabilities that it can build for."""
+        names = [name for name in dir(self.trt.ComputeCapability) if name.startswith("SM")]
+        return tuple(sorted((f"{name[2:-1]}.{name[-1]}" for name in names), key=float))
+
+    def targets(self, settings: Settings) -> tuple[str, ...]:
+        """RTX: the compute capabilities that engines are built for."""
+        return settings.capabilities or tuple(each for each in self.capabilities() if float(each) >= AMPERE)
+
+    def configure(self, config: Any, settings: Settings) -> None:
+        """Put the settings into a builder's config; profiles are added apart."""
+        trt = self.trt
+        if settings.version_compatible:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        if settings.workspace_mib is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib * MIB)
+        if self.name == "tensorrt_rtx":
+            targets = self.targets(settings)
+            config.num_compute_capabilities = len(targets)
+            for place, capability in enumerate(targets):
+                member = getattr(trt.ComputeCapability, f"SM{capability.replace('.', '')}")
+                config.set_compute_capability(member, place)
+            return
+        if settings.hardware != "none":
+            config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, settings.hardware.upper())
+        if settings.dla_core is not None:
+            config.default_device_type = trt.DeviceType.DLA
+            config.DLA_core = settings.dla_core
+            config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+        if settings.timing_cache is not None:
+            kept = settings.timing_cache.read_bytes() if settings.timing_cache.is_file() else b""
+            config.set_timing_cache(config.create_timing_cache(kept), False)
+
+
+def load_library(name: Name | Literal["auto"] = "auto") -> TrtLibrary:
+    """The library asked for; "auto" takes TensorRT where it is, else RTX. ImportError says how to install it."""
+    reasons = []
+    for each in MODULES if name == "auto" else (name,):
+        for module in MODULES[each]:
+            try:
+                return TrtLibrary(each, import_module(module))
+            except ImportError as error:
+                reasons.append(f"{module}: {error}")
+    install = " or ".join(INSTALL.values()) if name == "auto" else INSTALL[name]
+    raise ImportError(f"no TensorRT here ({'; '.join(reasons)}): {install}")
+
+
+class Log:
+    """TensorRT's messages: counted by their text, for there are hundreds of the same, and kept where asked."""
+
+    def __init__(self, library: TrtLibrary) -> None:
+        self.lines: list[str] = []
+        self.warnings: Counter[str] = Counter()
+        self.errors: list[str] = []
+        base, log = library.trt.ILogger, self
+
+        class Logger(base):
+            def __init__(self) -> None:
+                base.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                log.take(severity.name, message)
+
+        self.logger = Logger()
+
+    def take(self, severity: str, message: str) -> None:
+        """One message."""
+        if severity == "VERBOSE":
+            return
+        self.lines.append(f"{severity}: {message}")
+        if severity == "WARNING":
+            self.warnings[message.partition("\n")[0][:160]] += 1
+        elif severity.endswith("ERROR"):
+            self.errors.append(message)
+
+    def clear(self) -> None:
+        """Forget what was said, before another engine."""
+        self.lines.clear()
+        self.warnings.clear()
+        self.errors.clear()
+
+
+def progress_monitor(library: TrtLibrary, show: Any) -> Any:
+    """A monitor that draws TensorRT's outermost phases; `show` makes a bar from (name, steps)."""
+    base = library.trt.IProgressMonitor
+
+    class Monitor(base):
+        def __init__(self) -> None:
+            base.__init__(self)
+            self.bars: dict[str, Any] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                self.bars[phase_name] = show(phase_name, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:  # noqa: ARG002 - TensorRT names its arguments
+            if phase_name in self.bars:
+                self.bars[phase_name].update(1)
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            if phase_name in self.bars:
+                self.bars.pop(phase_name).close()
+
+    return Monitor()
+
+
+def names_used() -> Sequence[str]:
+    """Every name of TensorRT's Python interface that building uses, for a test against the real bindings."""
+    return (
+        *("ILogger", "Builder", "OnnxParser", "IProgressMonitor", "BuilderFlag", "NetworkDefinitionCreationFlag"),
+        *("create_network", "parse_from_file", "get_error", "desc", "num_errors", "create_builder_config"),
+        *("create_optimization_profile", "set_shape", "add_optimization_profile", "build_serialized_network"),
+        *("num_inputs", "get_input", "num_layers", "set_flag", "VERSION_COMPATIBLE", "progress_monitor"),
+    )
+
+
+def names_of_tensorrt() -> Sequence[str]:
+    """Those that only TensorRT 10 and 11 need."""
+    return (
+        *("STRONGLY_TYPED", "set_memory_pool_limit", "WORKSPACE", "MemoryPoolType", "HardwareCompatibilityLevel"),
+        *("AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY", "hardware_compatibility_level", "default_device_type", "DLA_core"),
+        *("DeviceType", "GPU_FALLBACK", "create_timing_cache", "set_timing_cache", "get_timing_cache", "serialize"),
+    )

@@ -1,0 +1,136 @@
+"""What of the backends is present on this machine, what is missing, and what mends it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from .bundle import WEIGHTS, Artefact, open_bundle
+from .fit import BuiltFor, Here, differences
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a backend needs, or a backend."""
+
+    name: str
+    works: bool
+    found: str
+    """What is there, or why it is not."""
+    fix: str = ""
+    """What to do; empty where nothing is to be done."""
+    backend: bool = False
+    """Whether it runs networks by itself."""
+
+
+def examine() -> list[Finding]:
+    """Every backend and what it stands on; nothing raises, and no library is started that isn't there."""
+    return [check() for check in (_onnxruntime_cpu, _onnxruntime_cuda, _torch, _gpu, _tensorrt, _tensorrt_rtx)]
+
+
+def examine_bundle(root: Path) -> list[Finding]:
+    """Whether each file of a bundle runs here; ValueError for a bundle that is not whole."""
+    bundle = open_bundle(root)
+    return [_artefact(name, artefact) for name, artefact in bundle.artefacts.items()]
+
+
+def _artefact(name: str, artefact: Artefact) -> Finding:
+    if artefact.built_for is None:
+        kind = "PyTorch" if name == WEIGHTS else "ONNX Runtime"
+        finding = _torch() if name == WEIGHTS else _onnxruntime_cpu()
+        return Finding(f"bundle: {name}", finding.works, f"{artefact.file}, by {kind}", finding.fix)
+    built = BuiltFor.read(dict(artefact.built_for))
+    rebuild = f"build it here: lehrnet build-engine BUNDLE --precision {artefact.precision}"
+    try:
+        from .cuda import describe_gpu  # noqa: PLC0415 - a machine without CUDA gets a finding, not an error
+
+        gpu = describe_gpu(0)
+        version = import_module(built.library).__version__
+    except (ImportError, RuntimeError) as error:
+        return Finding(f"bundle: {name}", False, f"{artefact.file}: {error}", rebuild)
+    reasons = differences(built, Here(built.library, version, gpu.compute_capability, gpu.name))
+    found = f"{artefact.file}: {'; '.join(reasons)}" if reasons else f"{artefact.file}, on {gpu.name}"
+    return Finding(f"bundle: {name}", not reasons, found, rebuild if reasons else "")
+
+
+def _onnxruntime_cpu() -> Finding:
+    def look() -> str:
+        return f"{import_module('onnxruntime').__version__}"
+
+    return _looked("ONNX Runtime, CPU", look, "pip install 'lehrnet[cpu]'", backend=True)
+
+
+def _onnxruntime_cuda() -> Finding:
+    def look() -> str:
+        onnxruntime = import_module("onnxruntime")
+        providers = onnxruntime.get_available_providers()
+        if "CUDAExecutionProvider" not in providers:
+            raise RuntimeError(f"{onnxruntime.__version__} has only {', '.join(providers)}")
+        gpus = _count_gpus()
+        if gpus == 0:
+            raise RuntimeError(f"{onnxruntime.__version__} has CUDA, but there is no GPU or no driver")
+        return f"{onnxruntime.__version__}, {gpus} GPUs"
+
+    fix = "pip uninstall onnxruntime; pip install 'lehrnet[gpu]'; NVIDIA's driver"
+    return _looked("ONNX Runtime, CUDA", look, fix, backend=True)
+
+
+def _torch() -> Finding:
+    def look() -> str:
+        torch = import_module("torch")
+        return f"{torch.__version__}, " + (f"CUDA {torch.version.cuda}" if torch.cuda.is_available() else "CPU")
+
+    return _looked("PyTorch", look, "pip install 'lehrnet[train]'", backend=True)
+
+
+def _gpu() -> Finding:
+    def look() -> str:
+        from .cuda import count_gpus, describe_gpu  # noqa: PLC0415 - it may be missing
+
+        if count_gpus() == 0:
+            raise RuntimeError("cuda-python is there, but finds no GPU or no driver")
+        gpu = describe_gpu(0)
+        return (
+            f"{gpu.name}, compute capability {gpu.compute_capability}, CUDA {gpu.driver}, "
+            f"{gpu.free_mib} of {gpu.total_mib} MiB free"
+        )
+
+    return _looked("GPU", look, "NVIDIA's driver, and pip install 'lehrnet[tensorrt]' for cuda-python")
+
+
+def _tensorrt() -> Finding:
+    return _engine_library("TensorRT", "tensorrt", "pip install 'lehrnet[tensorrt]', or JetPack's own")
+
+
+def _tensorrt_rtx() -> Finding:
+    fix = "pip install 'lehrnet[rtx]'; to build engines without a GPU 'lehrnet[rtx-build]'"
+    return _engine_library("TensorRT-RTX", "tensorrt_rtx", fix)
+
+
+def _engine_library(name: str, module: str, fix: str) -> Finding:
+    def look() -> str:
+        try:
+            version = import_module(module).__version__
+        except ImportError as error:
+            version = import_module(f"{module}_bindings").__version__
+            raise RuntimeError(f"{version} builds engines, but none runs: {error}") from error
+        if _count_gpus() == 0:
+            raise RuntimeError(f"{version} is there, but there is no GPU or no driver")
+        return version
+
+    return _looked(name, look, fix, backend=True)
+
+
+def _looked(name: str, look: Callable[[], str], fix: str, *, backend: bool = False) -> Finding:
+    try:
+        return Finding(name, True, look(), backend=backend)
+    except Exception as error:
+        return Finding(name, False, str(error), fix, backend)
+
+
+def _count_gpus() -> int:
+    try:
+        from .cuda import count_gpus  # noqa: PLC0415 - it may be missing
+    except ImportError:
+        return 0
+    return count_gpus()

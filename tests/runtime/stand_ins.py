@@ -1,0 +1,172 @@
+"""Stand-ins for CUDA's runtime and for TensorRT: memory is the host's, a graph is a list of what was enqueued."""
+
+import ctypes
+from types import SimpleNamespace
+
+import numpy as np
+
+
+class Code(int):
+    @property
+    def name(self) -> str:
+        return {0: "cudaSuccess", 2: "cudaErrorMemoryAllocation"}.get(self, "cudaErrorUnknown")
+
+
+class FakeCuda:
+    """The functions of cuda.bindings.runtime that `lehrnet.runtime.cuda` calls."""
+
+    cudaStreamNonBlocking = 1  # noqa: N815 - CUDA's names
+    cudaError_t = SimpleNamespace(cudaSuccess=Code(0), cudaErrorMemoryAllocation=Code(2))  # noqa: N815
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
+
+    def __init__(self, memory: int = 1 << 30, capability: tuple[int, int] = (8, 9)) -> None:
+        self.room, self.capability = memory, capability
+        self.blocks: dict[int, ctypes.Array] = {}
+        self.recording: list | None = None
+        self.launches = self.streams = self.graphs = 0
+        self.fail_capture = False
+
+    def _allocate(self, size: int):
+        if size > self.room:
+            return Code(2), None
+        block = (ctypes.c_char * size)()
+        address = ctypes.addressof(block)
+        self.blocks[address] = block
+        return Code(0), address
+
+    def _free(self, address: int):
+        del self.blocks[address]
+        return (Code(0),)
+
+    cudaMalloc = cudaMallocHost = _allocate  # noqa: N815
+    cudaFree = cudaFreeHost = _free  # noqa: N815
+
+    def do(self, work) -> None:
+        """Enqueue: now, or when the graph that is being captured is launched."""
+        if self.recording is None:
+            work()
+        else:
+            self.recording.append(work)
+
+    def cudaMemcpyAsync(self, to, source, size, kind, stream):  # noqa: N802
+        self.do(lambda: ctypes.memmove(to, source, size))
+        return (Code(0),)
+
+    def cudaStreamCreateWithFlags(self, flags):  # noqa: N802
+        self.streams += 1
+        return Code(0), 77
+
+    def cudaStreamDestroy(self, stream):  # noqa: N802
+        self.streams -= 1
+        return (Code(0),)
+
+    def cudaStreamSynchronize(self, stream):  # noqa: N802
+        assert self.recording is None, "a capture does not wait"
+        return (Code(0),)
+
+    def cudaStreamBeginCapture(self, stream, mode):  # noqa: N802
+        self.recording = []
+        return (Code(0),)
+
+    def cudaStreamEndCapture(self, stream):  # noqa: N802
+        recorded, self.recording = self.recording, None
+        return (Code(900), None) if self.fail_capture else (Code(0), recorded)
+
+    def cudaGraphInstantiate(self, graph, flags):  # noqa: N802
+        self.graphs += 1
+        return Code(0), list(graph)
+
+    def cudaGraphDestroy(self, graph):  # noqa: N802
+        return (Code(0),)
+
+    def cudaGraphExecDestroy(self, graph):  # noqa: N802
+        self.graphs -= 1
+        return (Code(0),)
+
+    def cudaGraphLaunch(self, graph, stream):  # noqa: N802
+        self.launches += 1
+        for work in graph:
+            work()
+        return (Code(0),)
+
+    def cudaGetErrorString(self, code):  # noqa: N802
+        return Code(0), b"out of memory" if code == 2 else b"unknown error"
+
+    def cudaGetDeviceCount(self):  # noqa: N802
+        return Code(0), 1
+
+    def cudaSetDevice(self, index):  # noqa: N802
+        return (Code(0),)
+
+    def cudaGetDeviceProperties(self, index):  # noqa: N802
+        return Code(0), SimpleNamespace(name=b"Stand-in\0\0", major=self.capability[0], minor=self.capability[1])
+
+    def cudaDriverGetVersion(self):  # noqa: N802
+        return Code(0), 13000
+
+    def cudaMemGetInfo(self):  # noqa: N802
+        return Code(0), (1 << 30, 1 << 31)
+
+
+class FakeTensorRt:
+    """A tensorrt_rtx whose engines average a crop's colours over each heatmap's cell: joint k's is colour k % 3."""
+
+    __version__ = "1.7.1.116"
+
+    def __init__(self, cuda: FakeCuda, joints: int) -> None:
+        self.cuda, self.joints, self.profiles = cuda, joints, []
+        self.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
+        outer = self
+
+        class Runtime:
+            def __init__(self, logger) -> None:
+                pass
+
+            def deserialize_cuda_engine(self, content: bytes):
+                return None if content == b"broken" else SimpleNamespace(create_execution_context=outer.context)
+
+        self.Runtime = Runtime
+
+    def context(self):
+        return FakeContext(self)
+
+
+class FakeContext:
+    def __init__(self, trt: FakeTensorRt) -> None:
+        self.trt, self.addresses = trt, {}
+        self.shape: tuple[int, ...] = ()
+
+    def set_optimization_profile_async(self, profile, stream) -> bool:
+        self.trt.profiles.append(profile)
+        return True
+
+    def set_input_shape(self, name, shape) -> bool:
+        self.shape = shape
+        return name == "crops"
+
+    def set_tensor_address(self, name, address) -> bool:
+        self.addresses[name] = address
+        return name in ("crops", "heatmaps")
+
+    def execute_async_v3(self, stream) -> bool:
+        def work() -> None:
+            batch, _, height, width = self.shape
+            crops = _array(self.addresses["crops"], self.shape)
+            heatmaps = _array(self.addresses["heatmaps"], (batch, self.trt.joints, height // 4, width // 4))
+            heatmaps[:] = averaged(crops, self.trt.joints)
+
+        self.trt.cuda.do(work)
+        return True
+
+
+def averaged(crops: np.ndarray, joints: int) -> np.ndarray:
+    """What the stand-in computes."""
+    batch, _, height, width = crops.shape
+    cells = crops.reshape(batch, 3, height // 4, 4, width // 4, 4).mean((3, 5), dtype=np.float32)
+    return cells[:, [joint % 3 for joint in range(joints)]]
+
+
+def _array(address: int, shape: tuple[int, ...]) -> np.ndarray:
+    size = int(np.prod(shape))
+    return np.ctypeslib.as_array((ctypes.c_float * size).from_address(address)).reshape(shape)

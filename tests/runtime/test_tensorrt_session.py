@@ -1,0 +1,146 @@
+"""The session's own logic, on stand-ins: buckets, turns, graphs, refusals. No GPU here; see stand_ins."""
+
+import importlib
+import importlib.util
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
+
+from lehrnet.runtime import cuda, tensorrt_session
+from lehrnet.runtime.bundle import Artefact, open_bundle, write_manifest
+from lehrnet.runtime.fit import BuiltFor
+from lehrnet.runtime.session import open_session
+
+_spec = importlib.util.spec_from_file_location("stand_ins", Path(__file__).with_name("stand_ins.py"))
+assert _spec is not None
+assert _spec.loader is not None
+stand_ins = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(stand_ins)
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch):
+    fake = stand_ins.FakeCuda()
+    monkeypatch.setattr(cuda, "cudart", fake)
+    return fake
+
+
+@pytest.fixture
+def fake_trt(fake_cuda, monkeypatch):
+    fake = stand_ins.FakeTensorRt(fake_cuda, 17)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake)
+    return fake
+
+
+@pytest.fixture
+def engine(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle with an engine of three buckets, whose content is a word."""
+    import platform
+
+    root = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, root)
+    bundle, path = open_bundle(root), root / "fp32_tensorrt_rtx.engine"
+    path.write_bytes(b"an engine")
+    built = BuiltFor("tensorrt_rtx", "1.7.1.116", ("8.6", "8.9"), platform.system(), platform.machine())
+    artefact = Artefact.of(path, batch=(1, 4), batches=(1, 2, 4), built_for=built.facts())
+    write_manifest(replace(bundle, artefacts={**bundle.artefacts, "fp32_tensorrt_rtx": artefact}))
+    return path
+
+
+def crops(count: int) -> np.ndarray:
+    return np.random.default_rng(count).standard_normal((count, 3, 64, 64), dtype=np.float32)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 11])
+def test_any_number_of_crops_runs_in_buckets_and_turns(count: int, engine: Path, fake_trt) -> None:
+    session = open_session(engine, "cuda")
+    np.testing.assert_allclose(session.run(crops(count)), stand_ins.averaged(crops(count), 17), rtol=1e-6)
+    assert (session.backend, session.device) == ("tensorrt_rtx", "cuda:0")
+
+
+def test_a_bucket_is_captured_once_and_replayed_with_new_crops(engine: Path, fake_trt, fake_cuda) -> None:
+    session = open_session(engine)
+    for count in (3, 4, 3, 1):
+        found = session.run(crops(count))
+        np.testing.assert_allclose(found, stand_ins.averaged(crops(count), 17), rtol=1e-6)
+    assert fake_trt.profiles == [2, 0]
+    assert fake_cuda.graphs == 2
+    assert fake_cuda.launches == 4
+
+
+def test_close_gives_everything_back_and_may_be_said_twice(engine: Path, fake_trt, fake_cuda) -> None:
+    session = tensorrt_session.TensorRtSession(engine)
+    session.run(crops(2))
+    session.close()
+    session.close()
+    assert (fake_cuda.blocks, fake_cuda.streams, fake_cuda.graphs) == ({}, 0, 0)
+    with pytest.raises(ValueError, match="is closed"):
+        session.run(crops(1))
+
+
+def test_the_caller_s_stream_stays_the_caller_s(engine: Path, fake_trt, fake_cuda) -> None:
+    session = tensorrt_session.TensorRtSession(engine, stream=5)
+    session.close()
+    assert fake_cuda.streams == 0
+
+
+def test_a_failed_capture_is_an_error_and_leaves_no_graph(engine: Path, fake_trt, fake_cuda) -> None:
+    session = open_session(engine)
+    fake_cuda.fail_capture = True
+    with pytest.raises(cuda.CudaError, match="cudaStreamEndCapture"):
+        session.run(crops(1))
+    fake_cuda.fail_capture = False
+    np.testing.assert_allclose(session.run(crops(1)), stand_ins.averaged(crops(1), 17), rtol=1e-6)
+
+
+def test_out_of_memory_names_the_sizes(engine: Path, fake_trt, fake_cuda) -> None:
+    fake_cuda.room = 1000
+    with pytest.raises(cuda.OutOfDeviceMemoryError, match=r"no room for \(4, 3, 64, 64\) of float32, 0\.2 MiB"):
+        open_session(engine)
+
+
+def test_an_engine_of_another_machine_says_why(engine: Path, fake_trt, fake_cuda) -> None:
+    fake_cuda.capability = (7, 5)
+    with pytest.raises(RuntimeError, match=r"compute capability 8\.6, 8\.9, here is 7\.5 \(Stand-in\)"):
+        open_session(engine)
+    fake_cuda.capability = (8, 6)
+    type(fake_trt).__version__, version = "1.8", type(fake_trt).__version__
+    try:
+        with pytest.raises(RuntimeError, match=r"built by tensorrt_rtx 1\.7\.1\.116, here is 1\.8"):
+            open_session(engine)
+    finally:
+        type(fake_trt).__version__ = version
+
+
+def test_a_truncated_engine_a_cpu_and_a_stray_file_are_refused(engine: Path, fake_trt, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="device is cpu, but"):
+        open_session(engine, "cpu")
+    stray = engine.with_name("stray.engine")
+    stray.write_bytes(b"an engine")
+    with pytest.raises(ValueError, match="is no engine of the bundle beside it"):
+        open_session(stray)
+    engine.write_bytes(b"broken")
+    with pytest.raises(ValueError, match="bytes, expected 9"):
+        open_bundle(engine.parent)
+    with pytest.raises(RuntimeError, match="is refused by tensorrt_rtx"):
+        open_session(engine)
+
+
+def test_without_the_library_or_a_gpu_it_says_what_to_install(engine: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(ImportError, match=r"pip install 'lehrnet\[rtx\]'"):
+        open_session(engine)
+
+
+def test_every_cuda_name_is_the_real_library_s() -> None:
+    runtime = importlib.import_module("cuda.bindings.runtime")
+
+    names = [name for name in vars(stand_ins.FakeCuda) if name.startswith("cuda")]
+    assert len(names) > 15
+    assert [name for name in names if not hasattr(runtime, name)] == []
