@@ -45,10 +45,10 @@ std::array<double, 3> three(const json::Value& value) {
     return found;
 }
 
-Decode decode_of(const std::string& name) {
-    if (name == "quarter") return Decode::quarter;
-    if (name == "dark") return Decode::dark;
-    if (name == "udp") return Decode::udp;
+DecodeMethod decode_of(const std::string& name) {
+    if (name == "quarter") return QUARTER;
+    if (name == "dark") return DARK;
+    if (name == "udp") return UDP;
     throw std::runtime_error("decode is \"" + name + "\", expected quarter, dark or udp");
 }
 

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-namespace lehrnet {
+#include "../../kernels/decode.h"
 
-enum class Decode { quarter, dark, udp };
+namespace lehrnet {
 
 // What the network expects of a crop and what its heatmaps mean (lehrnet/pose/spec.py).
 struct Spec {
@@ -20,7 +20,7 @@ struct Spec {
     int input_height = 0, input_width = 0;
     double padding = 0;
     std::array<double, 3> mean{}, std{};  // of RGB between 0 and 1
-    Decode decode = Decode::quarter;
+    std::int32_t decode = QUARTER;  // a DecodeMethod
 
     int heatmap_height() const { return input_height / 4; }
     int heatmap_width() const { return input_width / 4; }

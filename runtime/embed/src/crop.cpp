@@ -1,8 +1,8 @@
 #include "crop.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <type_traits>
 
 #include "failure.h"
 
@@ -11,68 +11,27 @@ namespace {
 
 constexpr std::int32_t LARGEST_IMAGE = 1 << 16;
 
-// A row of pixels of interleaved bytes: where its red, green and blue are, and how far apart pixels lie.
-template <int Red, int Green, int Blue, int Step>
-struct Interleaved {
-    const std::uint8_t* row;
+static_assert(+BGR == +LEHRNET_BGR && +RGB == +LEHRNET_RGB && +BGRA == +LEHRNET_BGRA && +RGBA == +LEHRNET_RGBA &&
+              +GRAY == +LEHRNET_GRAY && +NV12 == +LEHRNET_NV12);
 
-    Interleaved(const lehrnet_image& image, std::int32_t y) : row(image.data + image.stride * y) {}
-
-    std::array<float, 3> rgb(std::int32_t x) const {
-        const std::uint8_t* pixel = row + std::size_t{Step} * x;
-        return {static_cast<float>(pixel[Red]), static_cast<float>(pixel[Green]), static_cast<float>(pixel[Blue])};
-    }
-};
-
-// BT.601 of limited range in units of 2^-20, rounded to bytes: what cv2.cvtColor(COLOR_YUV2RGB_NV12) computes.
-struct Nv12 {
-    const std::uint8_t *luma, *chroma;
-
-    Nv12(const lehrnet_image& image, std::int32_t y) : luma(image.data + image.stride * y) {
-        const std::uint8_t* plane = image.chroma ? image.chroma : image.data + image.stride * image.height;
-        chroma = plane + (image.chroma_stride ? image.chroma_stride : image.stride) * (y / 2);
-    }
-
-    std::array<float, 3> rgb(std::int32_t x) const {
-        const std::int32_t y = std::max(0, luma[x] - 16) * 1220542;
-        const std::int32_t u = chroma[x / 2 * 2] - 128, v = chroma[x / 2 * 2 + 1] - 128, half = 1 << 19;
-        const auto byte = [](std::int32_t value) { return static_cast<float>(std::clamp(value >> 20, 0, 255)); };
-        return {byte(y + half + 1673527 * v), byte(y + half - 852492 * v - 409993 * u), byte(y + half + 2116026 * u)};
-    }
-};
-
-Tap tap(double position, std::int32_t size) {
-    if (!(position > -1 && position < size)) return {0, 0, 0, 0};
-    const double before = std::floor(position);
-    const float share = static_cast<float>(position - before);
-    const auto first = static_cast<std::int32_t>(before);
-    return {std::max(first, 0), std::min(first + 1, size - 1), first >= 0 ? static_cast<float>(1 - (position - before)) : 0,
-            first + 1 < size ? share : 0};
+Frame frame_of(const lehrnet_image& image) {
+    const std::uint8_t* chroma = image.chroma ? image.chroma : image.data + image.stride * image.height;
+    return {image.data, chroma, image.stride, image.chroma_stride ? image.chroma_stride : image.stride, image.width,
+            image.height, image.format};
 }
 
 template <class Row>
-void sample(const lehrnet_image& image, const Affine& affine, const Spec& spec, std::vector<Tap>& columns, float* crop) {
-    const int height = spec.input_height, width = spec.input_width;
-    std::array<float, 3> scale{}, shift{};
-    for (int c = 0; c < 3; ++c) {
-        scale[c] = static_cast<float>(1 / (255 * spec.std[c]));
-        shift[c] = static_cast<float>(-spec.mean[c] / spec.std[c]);
-    }
-    for (int x = 0; x < width; ++x) columns[x] = tap(affine.scale * x + affine.x, image.width);
-    const std::size_t plane = static_cast<std::size_t>(height) * width;
-    for (int y = 0; y < height; ++y) {
-        const Tap rows = tap(affine.scale * y + affine.y, image.height);
-        const Row upper(image, rows.first), lower(image, rows.second);
-        float* out = crop + static_cast<std::size_t>(y) * width;
-        for (int x = 0; x < width; ++x) {
-            const Tap& at = columns[x];
-            const auto a = upper.rgb(at.first), b = upper.rgb(at.second);
-            const auto c = lower.rgb(at.first), d = lower.rgb(at.second);
-            for (int i = 0; i < 3; ++i) {
-                const float above = a[i] * at.first_share + b[i] * at.second_share;
-                const float below = c[i] * at.first_share + d[i] * at.second_share;
-                out[i * plane + x] = (above * rows.first_share + below * rows.second_share) * scale[i] + shift[i];
-            }
+void sample(const Frame& frame, const Affine& affine, const CropSpec& spec, const std::vector<Tap>& columns, float* crop) {
+    const std::size_t plane = static_cast<std::size_t>(spec.height) * spec.width;
+    for (int y = 0; y < spec.height; ++y) {
+        const Tap rows = tap(affine.scale * y + affine.y, frame.height);
+        const Row upper(frame, rows.first), lower(frame, rows.second);
+        float* out = crop + static_cast<std::size_t>(y) * spec.width;
+        for (int x = 0; x < spec.width; ++x) {
+            const Colour colour = blended(upper, lower, columns[x], rows);
+            out[x] = colour.red * spec.scale[0] + spec.shift[0];
+            out[x + plane] = colour.green * spec.scale[1] + spec.shift[1];
+            out[x + 2 * plane] = colour.blue * spec.scale[2] + spec.shift[2];
         }
     }
 }
@@ -125,24 +84,22 @@ void check_boxes(const float* boxes, std::size_t count) {
     }
 }
 
-Affine person_affine(const float* box, const Spec& spec) {
-    const double x1 = box[0], y1 = box[1], x2 = box[2], y2 = box[3];
-    const double scale = spec.padding * std::max((x2 - x1) / spec.input_width, (y2 - y1) / spec.input_height);
-    return {scale, (x1 + x2) / 2 - scale * (spec.input_width - 1) / 2 - 0.5,
-            (y1 + y2) / 2 - scale * (spec.input_height - 1) / 2 - 0.5};
+CropSpec crop_spec(const Spec& spec) {
+    CropSpec found{spec.input_height, spec.input_width, spec.padding, {}, {}};
+    for (int c = 0; c < 3; ++c) {
+        found.scale[c] = static_cast<float>(1 / (255 * spec.std[c]));
+        found.shift[c] = static_cast<float>(-spec.mean[c] / spec.std[c]);
+    }
+    return found;
 }
 
-void crop_person(const lehrnet_image& image, const Affine& affine, const Spec& spec, std::vector<Tap>& columns,
+void crop_person(const lehrnet_image& image, const Affine& affine, const CropSpec& spec, std::vector<Tap>& columns,
                  float* crop) {
-    switch (image.format) {
-        case LEHRNET_BGR: return sample<Interleaved<2, 1, 0, 3>>(image, affine, spec, columns, crop);
-        case LEHRNET_RGB: return sample<Interleaved<0, 1, 2, 3>>(image, affine, spec, columns, crop);
-        case LEHRNET_BGRA: return sample<Interleaved<2, 1, 0, 4>>(image, affine, spec, columns, crop);
-        case LEHRNET_RGBA: return sample<Interleaved<0, 1, 2, 4>>(image, affine, spec, columns, crop);
-        case LEHRNET_GRAY: return sample<Interleaved<0, 0, 0, 1>>(image, affine, spec, columns, crop);
-        case LEHRNET_NV12: return sample<Nv12>(image, affine, spec, columns, crop);
-        default: fail(LEHRNET_INTERNAL, "an image was not checked");
-    }
+    const Frame frame = frame_of(image);
+    for (int x = 0; x < spec.width; ++x) columns[x] = tap(affine.scale * x + affine.x, frame.width);
+    by_format(frame.format, [&](auto* row) {
+        sample<std::remove_pointer_t<decltype(row)>>(frame, affine, spec, columns, crop);
+    });
 }
 
 }  // namespace lehrnet

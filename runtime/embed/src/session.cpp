@@ -69,6 +69,7 @@ Session::Session(const std::string& folder, const lehrnet_options& options)
     heatmaps_.resize(batch * spec().heatmaps_size());
     if (flip_) unmirrored_.resize(heatmaps_.size());
     affines_.resize(batch);
+    crop_spec_ = crop_spec(spec());
     columns_.resize(spec().input_width);
     BackendOptions backend;
     backend.device = options.device;
@@ -114,8 +115,8 @@ void Session::run_many(const lehrnet_item* items, std::size_t item_count, lehrne
     int waiting = 0;
     for (std::size_t i = 0; i < item_count; ++i) {
         for (std::size_t person = 0; person < items[i].count; ++person) {
-            affines_[waiting] = person_affine(items[i].boxes + 4 * person, spec());
-            crop_person(items[i].image, affines_[waiting], spec(), columns_,
+            affines_[waiting] = person_affine(items[i].boxes + 4 * person, crop_spec_);
+            crop_person(items[i].image, affines_[waiting], crop_spec_, columns_,
                         crops_.data() + waiting * spec().crop_size());
             if (++waiting < max_batch_) continue;
             run_batch(done, waiting, keypoints);
@@ -157,7 +158,8 @@ void Session::crop(const lehrnet_image* image, const float* boxes, std::size_t c
     check_boxes(boxes, count);
     check_capacity(capacity, product(count, spec().crop_size()), "floats of crops", crops);
     for (std::size_t i = 0; i < count; ++i) {
-        crop_person(*image, person_affine(boxes + 4 * i, spec()), spec(), columns_, crops + i * spec().crop_size());
+        crop_person(*image, person_affine(boxes + 4 * i, crop_spec_), crop_spec_, columns_,
+                    crops + i * spec().crop_size());
     }
 }
 
@@ -180,7 +182,7 @@ void Session::decode(const float* heatmaps, const float* boxes, std::size_t coun
     check_boxes(boxes, count);
     check_capacity(capacity, product(count, spec().joints.size()), "keypoints", keypoints);
     for (std::size_t i = 0; i < count; ++i) {
-        decode_person(heatmaps + i * spec().heatmaps_size(), person_affine(boxes + 4 * i, spec()), spec(), i,
+        decode_person(heatmaps + i * spec().heatmaps_size(), person_affine(boxes + 4 * i, crop_spec_), spec(), i,
                       keypoints + i * spec().joints.size());
     }
 }

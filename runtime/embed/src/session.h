@@ -40,6 +40,7 @@ private:
     bool flip_;
     std::vector<float> crops_, heatmaps_, unmirrored_;
     std::vector<Affine> affines_;
+    CropSpec crop_spec_;
     std::vector<Tap> columns_;
     std::unique_ptr<Backend> backend_;  // last, so that it goes before its buffers
 };
