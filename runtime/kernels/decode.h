@@ -20,9 +20,13 @@ struct Offset {
 // exp(-d^2 / 8) / sum, by distance; the eleven of them sum to 1.
 template <class Real>
 LEHRNET_BOTH Real smoothing_weight(int distance) {
-    const double weights[RADIUS + 1] = {0.20056541423882085,  0.1769983568313557,   0.1216490730138096,
-                                        0.06511405659938267, 0.027143577143479373, 0.008812229292562285};
-    return static_cast<Real>(weights[distance]);
+    const double weight = distance == 0   ? 0.20056541423882085
+                          : distance == 1 ? 0.1769983568313557
+                          : distance == 2 ? 0.1216490730138096
+                          : distance == 3 ? 0.06511405659938267
+                          : distance == 4 ? 0.027143577143479373
+                                          : 0.008812229292562285;
+    return static_cast<Real>(weight);
 }
 
 // How far second differences reach.

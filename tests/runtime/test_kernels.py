@@ -1,0 +1,160 @@
+"""The CUDA kernels' arithmetic, on the CPU, against the definitions in NumPy and PyTorch; and their compilation."""
+
+import ctypes
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lehrnet.pose.crop import person_affines, sample_bilinear
+from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
+from lehrnet.pose.points import find_points
+from lehrnet.pose.spec import COCO
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="compiling takes g++")
+
+SPEC = replace(COCO, input_size=(64, 32))
+BOXES = np.array([[10, 5, 40, 44], [-20.5, -8.25, 30.75, 60], [30.25, 20.5, 33.5, 26.75], [90, 90, 99, 99]], np.float32)
+FORMATS = {"bgr": 0, "rgb": 1, "bgra": 2, "rgba": 3, "gray": 4, "nv12": 5}
+METHODS = {"quarter": 0, "dark": 1, "udp": 2}
+
+
+class CropSpec(ctypes.Structure):
+    _fields_ = (
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("padding", ctypes.c_double),
+        ("scale", ctypes.c_float * 3),
+        ("shift", ctypes.c_float * 3),
+    )
+
+
+class EmaWeights(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("gate", "gate_bias", "conv", "conv_bias", "scale", "shift")),
+        *((name, ctypes.c_void_p) for name in ("local", "local_bias")),
+        ("eps", ctypes.c_float),
+    )
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory) -> ctypes.CDLL:
+    library = tmp_path_factory.mktemp("kernels") / "libkernels.so"
+    source = Path(__file__).with_name("kernels_on_the_cpu.cpp")
+    flags = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+    subprocess.run(["g++", *flags, str(source), "-o", str(library)], check=True)
+    return ctypes.CDLL(str(library))
+
+
+def pointer(array: NDArray) -> ctypes.c_void_p:
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def affines_of(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    affines = person_affines(boxes.astype(np.float64), SPEC)
+    return np.ascontiguousarray(affines[:, [0, 0, 1], [0, 2, 2]])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_crop_is_the_definition_s(name: str, kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(3)
+    bgr = np.asarray(cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), (0, 0), 1.5), np.uint8)
+    planes = {"bgr": [0, 1, 2], "rgb": [2, 1, 0], "bgra": [0, 1, 2, 0], "rgba": [2, 1, 0, 1], "gray": [1]}
+    chroma = None
+    if name == "nv12":
+        picture = rng.integers(0, 256, (72, 64), dtype=np.uint8)
+        bgr = np.asarray(cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_NV12), np.uint8)
+        chroma = pointer(picture[48:])
+    else:
+        picture = np.ascontiguousarray(bgr[..., planes[name]])
+        bgr = bgr[..., [1, 1, 1]] if name == "gray" else bgr
+    scale, shift = 1 / (255 * np.array(SPEC.std)), -np.array(SPEC.mean) / np.array(SPEC.std)
+    spec = CropSpec(64, 32, SPEC.padding, (ctypes.c_float * 3)(*scale), (ctypes.c_float * 3)(*shift))
+    found, affines = np.empty((len(BOXES), 3, 64, 32), np.float32), np.empty((len(BOXES), 3))
+    kernels.crop_on_the_cpu(
+        pointer(picture), chroma, 64, 48, picture.strides[0], FORMATS[name], pointer(BOXES), len(BOXES),
+        ctypes.byref(spec), pointer(found), pointer(affines),
+    )  # fmt: skip
+    np.testing.assert_allclose(affines, affines_of(BOXES), rtol=1e-12)
+    for person, affine in enumerate(person_affines(BOXES.astype(np.float64), SPEC)):
+        levels = sample_bilinear(bgr, affine, SPEC.input_size)[..., ::-1].transpose(2, 0, 1)
+        wanted = levels * scale[:, None, None] + shift[:, None, None]
+        np.testing.assert_allclose(found[person], wanted, atol=1 / 255 / min(SPEC.std) / 100)
+
+
+@pytest.mark.parametrize("method", DECODE_METHODS)
+@pytest.mark.parametrize("flip", [False, True])
+def test_keypoints_are_the_definition_s(method, flip: bool, kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(5)
+    points = rng.uniform(-1, (9, 17), (len(BOXES), 17, 2))
+    heatmaps = encode(points, (16, 8), 2.0) + rng.normal(0, 0.01, (len(BOXES), 17, 16, 8)).astype(np.float32)
+    heatmaps[0, 0], heatmaps[0, 1] = 0.25, -heatmaps[0, 1]
+    mirrored, mirror = heatmaps[::-1].copy(), np.array(SPEC.joints.mirror, np.int32)
+    found, affines = np.empty((len(BOXES), 17, 3), np.float32), affines_of(BOXES)
+    kernels.decode_on_the_cpu(
+        pointer(heatmaps), pointer(mirrored) if flip else None, pointer(mirror), pointer(affines),
+        len(BOXES), 17, 16, 8, METHODS[method], pointer(found),
+    )  # fmt: skip
+    heatmaps = fuse_flipped(heatmaps, mirrored, SPEC.joints.mirror) if flip else heatmaps
+    crops = np.zeros((len(BOXES), 3, 64, 32), np.float32)
+    whole = person_affines(BOXES.astype(np.float64), SPEC)
+    wanted = find_points(lambda _: heatmaps, crops, whole, replace(SPEC, decode=method))
+    np.testing.assert_allclose(found[..., :2], wanted[..., :2], atol=0.01)
+    np.testing.assert_array_equal(found[..., 2], wanted[..., 2])
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_broken_heatmap_gives_nan_not_a_guess(broken: float, kernels: ctypes.CDLL) -> None:
+    heatmaps = np.random.default_rng(0).random((1, 2, 16, 8), np.float32)
+    heatmaps[0, 1, 7, 3] = broken
+    found, affines = np.empty((1, 2, 3), np.float32), affines_of(BOXES[:1])
+    kernels.decode_on_the_cpu(
+        pointer(heatmaps), None, None, pointer(affines), 1, 2, 16, 8, METHODS["dark"], pointer(found)
+    )
+    assert np.isfinite(found[0, 0]).all()
+    assert np.isnan(found[0, 1, :2]).all()
+    assert not np.isfinite(found[0, 1, 2])
+
+
+@pytest.mark.parametrize(("channels", "grid"), [(32, (64, 48)), (64, (32, 24)), (128, (16, 12)), (256, (8, 6))])
+def test_an_ema_is_the_module_s(channels: int, grid: tuple[int, int], kernels: ctypes.CDLL) -> None:
+    torch = pytest.importorskip("torch")
+    from lehrnet.model.ema import EMA
+
+    torch.manual_seed(channels)
+    ema = EMA(channels, 32)
+    for parameter in ema.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    maps = torch.randn(2, channels, *grid)
+    with torch.no_grad():
+        wanted = ema(maps).numpy()
+        share = ema.norm.bias.softmax(0)
+        local = torch.einsum("o,oikl->ikl", share, ema.conv.weight).contiguous()
+        state = ema.state_dict()
+        names = ("pointwise.weight", "pointwise.bias", "conv.weight", "conv.bias", "norm.weight", "norm.bias")
+        parts = (*(state[name] for name in names), local, (share * state["conv.bias"]).sum()[None])
+        arrays = [part.numpy().astype(np.float32).copy() for part in parts]
+    weights = EmaWeights(*(array.ctypes.data for array in arrays), ema.norm.eps)
+    found, source = np.empty(maps.shape, np.float32), maps.numpy()
+    width = channels // 32
+    kernels.ema_on_the_cpu(pointer(source), ctypes.byref(weights), 2, 32, width, *grid, pointer(found))
+    np.testing.assert_allclose(found, wanted, atol=2e-5 * float(np.abs(wanted).max()))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")
+def test_kernels_compile_for_every_architecture_without_spills(tmp_path: Path) -> None:
+    from lehrnet.benchmarks.kernels import ARCHITECTURES, compile_all
+
+    report = compile_all(tmp_path / "lehrnet.fatbin")
+    assert (tmp_path / "lehrnet.fatbin").stat().st_size > 10_000
+    assert set(ARCHITECTURES) == {architecture for kernel in report.values() for architecture in kernel}
+    for name, kernel in report.items():
+        for architecture, used in kernel.items():
+            assert used["spilled_bytes"] == 0, (name, architecture)
