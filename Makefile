@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow lint check clean
+.PHONY: demo test slow kernels lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -15,6 +15,9 @@ test: $(READY)  ## the unmarked tests, within two minutes
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[rtx-build]"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+kernels: $(READY)  ## CUDA kernels for every architecture, with nvcc; the runtime finds them
+	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -7,17 +7,21 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 try:
-    from cuda.bindings import runtime as cudart  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
+    driver: Any = import_module("cuda.bindings.driver")  # they bring no types
+    cudart: Any = import_module("cuda.bindings.runtime")
 except ImportError as error:
     raise ImportError("cuda-python is not installed: pip install 'lehrnet[tensorrt]' or 'lehrnet[rtx]'") from error
 
 MIB = 1 << 20
+OUT_OF_MEMORY = 2
+"""The code of the runtime and of the driver alike."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,11 @@ class OutOfDeviceMemoryError(CudaError):
 
 
 def call(function: Any, *arguments: Any) -> Any:
-    """A function of the CUDA runtime: its results without the error code; CudaError with CUDA's words for any other."""
+    """A function of CUDA: its results without the error code; CudaError with CUDA's name for any other than success."""
     code, *results = function(*arguments)
-    if code != cudart.cudaError_t.cudaSuccess:
-        words = cudart.cudaGetErrorString(code)[1].decode()
-        kind = OutOfDeviceMemoryError if code == cudart.cudaError_t.cudaErrorMemoryAllocation else CudaError
-        raise kind(f"{function.__name__}: {words} ({code.name})")
+    if int(code) != 0:
+        kind = OutOfDeviceMemoryError if int(code) == OUT_OF_MEMORY else CudaError
+        raise kind(f"{function.__name__} gave {code.name}")
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -131,8 +134,8 @@ class Graph:
 class Mirrored:
     """An array in pinned memory of the host and its twin on the device."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.bytes = 4 * int(np.prod(shape))
+    def __init__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> None:
+        self.bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self.pointer: Any = None
         self._pinned: Any = None
         try:
@@ -140,22 +143,26 @@ class Mirrored:
             self._pinned = call(cudart.cudaMallocHost, self.bytes)
         except OutOfDeviceMemoryError as error:
             self.close()
-            raise OutOfDeviceMemoryError(
-                f"no room for {shape} of float32, {self.bytes / MIB:.1f} MiB: {error}"
-            ) from error
-        flat = (ctypes.c_float * int(np.prod(shape))).from_address(int(self._pinned))
-        self.host: NDArray[np.float32] = np.ctypeslib.as_array(flat).reshape(shape)
+            name, size = np.dtype(dtype).name, self.bytes / MIB
+            raise OutOfDeviceMemoryError(f"no room for {shape} of {name}, {size:.1f} MiB: {error}") from error
+        memory: Any = (ctypes.c_char * self.bytes).from_address(int(self._pinned))
+        self.host: NDArray[Any] = np.ndarray(shape, dtype, buffer=memory)
 
-    def upload(self, count: int, stream: Stream) -> None:
-        """Enqueue the first `count` rows to the device."""
-        self._copy(self.pointer, self._pinned, count, cudart.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)
+    @property
+    def address(self) -> int:
+        """On the device."""
+        return int(self.pointer)
 
-    def download(self, count: int, stream: Stream) -> None:
-        """Enqueue the first `count` rows to the host."""
-        self._copy(self._pinned, self.pointer, count, cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)
+    def upload(self, rows: int, stream: Stream) -> None:
+        """Enqueue the first rows to the device."""
+        self._copy(self.pointer, self._pinned, rows, cudart.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)
 
-    def _copy(self, to: Any, source: Any, count: int, kind: Any, stream: Stream) -> None:
-        size = self.bytes // len(self.host) * count
+    def download(self, rows: int, stream: Stream) -> None:
+        """Enqueue the first rows to the host."""
+        self._copy(self._pinned, self.pointer, rows, cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)
+
+    def _copy(self, to: Any, source: Any, rows: int, kind: Any, stream: Stream) -> None:
+        size = self.bytes // len(self.host) * rows
         call(cudart.cudaMemcpyAsync, to, source, size, kind, stream.handle)
 
     def close(self) -> None:

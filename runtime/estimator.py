@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,7 @@ from ..pose.crop import Affines, Image, check_boxes, check_image, crop_people
 from ..pose.points import find_points
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle
-from .session import Session, open_session
+from .session import Session, open_pipeline, open_session
 
 LARGEST_BATCH = 32  # crops that are in memory at once: 19 MB of input at 256x192
 
@@ -31,11 +32,27 @@ class Poses:
         return len(self.boxes)
 
 
-class PoseEstimator:
-    """A session with its crop and its decode. `PoseEstimator.open("bundle")` is the usual way to one."""
+class Pipeline(Protocol):
+    """Crop, network and decode on a device of their own: `cuda_pipeline.CudaPipeline`."""
 
-    def __init__(self, session: Session, spec: PoseSpec, *, flip: bool = False) -> None:
-        self.session, self.spec, self.flip = session, spec, flip
+    largest_batch: int
+    """People that it takes at once."""
+
+    def keypoints(self, items: Sequence[tuple[Image, NDArray[np.float64]]]) -> NDArray[np.float32]:
+        """Keypoints (n, K, 3) of the people of a batch of images."""
+        ...
+
+
+class PoseEstimator:
+    """A session with its crop and its decode. `PoseEstimator.open("bundle")` is the usual way to one.
+
+    With a pipeline all three run on its device; otherwise crop and decode run on the CPU.
+    """
+
+    def __init__(
+        self, session: Session, spec: PoseSpec, *, flip: bool = False, pipeline: Pipeline | None = None
+    ) -> None:
+        self.session, self.spec, self.flip, self.pipeline = session, spec, flip, pipeline
 
     @classmethod
     def open(
@@ -52,7 +69,8 @@ class PoseEstimator:
         `precision` names an artefact; "weights" runs the network by PyTorch. `device`: see `open_session`.
         """
         opened = open_bundle(Path(bundle))
-        return cls(open_session(opened.path(precision), device, threads), opened.spec, flip=flip)
+        session = open_session(opened.path(precision), device, threads)
+        return cls(session, opened.spec, flip=flip, pipeline=None if flip else open_pipeline(session, opened.spec))
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Poses:
         """Keypoints of the people in boxes (N, 4) xyxy of a BGR image (H, W, 3); without boxes, of one who fills it."""
@@ -74,15 +92,17 @@ class PoseEstimator:
 
     def _batches(self, items: Sequence[tuple[Image, NDArray[np.float64]]]) -> Iterable[NDArray[np.float32]]:
         """Keypoints (n, K, 3) of batch after batch, in the order of the boxes."""
+        largest = LARGEST_BATCH if self.pipeline is None else self.pipeline.largest_batch
         parts = [
-            (image, boxes[start : start + LARGEST_BATCH])
-            for image, boxes in items
-            for start in range(0, len(boxes), LARGEST_BATCH)
+            (image, boxes[start : start + largest]) for image, boxes in items for start in range(0, len(boxes), largest)
         ]
         while parts:
-            fitting = np.cumsum([len(boxes) for _, boxes in parts]) <= LARGEST_BATCH
+            fitting = np.cumsum([len(boxes) for _, boxes in parts]) <= largest
             batch, parts = parts[: fitting.sum()], parts[fitting.sum() :]
-            yield self._keypoints([crop_people(image, boxes, self.spec) for image, boxes in batch])
+            if self.pipeline is None:
+                yield self._keypoints([crop_people(image, boxes, self.spec) for image, boxes in batch])
+            else:
+                yield self.pipeline.keypoints(batch)
 
     def _keypoints(self, people: Sequence[tuple[NDArray[np.float32], Affines]]) -> NDArray[np.float32]:
         """(n, K, 3): x and y in image px, and the score."""

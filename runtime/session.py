@@ -2,12 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..pose.spec import PoseSpec
+
+if TYPE_CHECKING:
+    from .cuda_pipeline import CudaPipeline
+
+ENGINES = ("tensorrt", "tensorrt_rtx")
 
 log = logging.getLogger(__name__)
 
@@ -48,3 +53,18 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
     session = Backend(path, device, threads)
     log.info("%s runs on %s by %s", path.name, session.device, session.backend)
     return session
+
+
+def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
+    """Crop and decode beside an engine on its GPU; None for any other session, and where no kernels were compiled."""
+    if session.backend not in ENGINES:
+        return None
+    from .cuda_pipeline import CudaPipeline
+    from .tensorrt_session import TensorRtSession
+
+    assert isinstance(session, TensorRtSession)
+    try:
+        return CudaPipeline(session, spec)
+    except FileNotFoundError as error:
+        log.warning("%s; until then crop and decode run on the CPU", error)
+        return None

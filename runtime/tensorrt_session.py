@@ -45,10 +45,10 @@ class TensorRtSession:
         self.backend, self.device, self.spec = built.library, f"cuda:{gpu}", bundle.spec
         self.batches = artefact.batches
         self._engine: Any = self._deserialize(path)
-        self._stream = Stream(stream)
-        self._crops = Mirrored((self.batches[-1], 3, *self.spec.input_size))
+        self.stream = Stream(stream)
+        self.crops = Mirrored((self.batches[-1], 3, *self.spec.input_size))
         height, width = self.spec.input_size
-        self._heatmaps = Mirrored((self.batches[-1], len(self.spec.joints), height // 4, width // 4))
+        self.heatmaps = Mirrored((self.batches[-1], len(self.spec.joints), height // 4, width // 4))
         self._graphs: dict[int, tuple[Any, Graph]] = {}  # a context by its graph, which holds on to its memory
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,16 +57,16 @@ class TensorRtSession:
             raise ValueError("the session is closed")
         check_crops(crops, self.spec.input_size)
         most = self.batches[-1]
-        heatmaps = np.empty((len(crops), *self._heatmaps.host.shape[1:]), np.float32)
+        heatmaps = np.empty((len(crops), *self.heatmaps.host.shape[1:]), np.float32)
         for start in range(0, len(crops), most):
             part = crops[start : start + most]
-            self._crops.host[: len(part)] = part
-            bucket = next(batch for batch in self.batches if batch >= len(part))
+            self.crops.host[: len(part)] = part
+            bucket = self.bucket(len(part))
             if bucket not in self._graphs:
                 self._graphs[bucket] = self._capture(bucket)
-            self._graphs[bucket][1].launch(self._stream)
-            self._stream.synchronize()
-            heatmaps[start : start + most] = self._heatmaps.host[: len(part)]
+            self._graphs[bucket][1].launch(self.stream)
+            self.stream.synchronize()
+            heatmaps[start : start + most] = self.heatmaps.host[: len(part)]
         return heatmaps
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class TensorRtSession:
             graph.close()
         self._graphs.clear()
         self._engine = None
-        for part in (self._crops, self._heatmaps, self._stream):
+        for part in (self.crops, self.heatmaps, self.stream):
             part.close()
 
     def _check_fit(self, path: Path, built: BuiltFor, gpu: int) -> None:
@@ -97,30 +97,39 @@ class TensorRtSession:
             raise RuntimeError(f"{path} is refused by {self.backend} {self._trt.__version__}; build it again here")
         return engine
 
-    def _capture(self, count: int) -> tuple[Any, Graph]:
-        """A context of its own for this bucket, and its work as a graph."""
+    def bucket(self, count: int) -> int:
+        """The smallest batch bucket that holds so many crops."""
+        return next(batch for batch in self.batches if batch >= count)
+
+    def context(self, bucket: int) -> Any:
+        """A context of its own for a bucket, which has run once: a capture must not prepare anything."""
         context = self._engine.create_execution_context()
         if context is None:
-            raise OutOfDeviceMemoryError(f"no room for a context of {count} crops; close other sessions")
+            raise OutOfDeviceMemoryError(f"no room for a context of {bucket} crops; close other sessions")
         done = (
-            context.set_optimization_profile_async(self.batches.index(count), int(self._stream.handle))
-            and context.set_input_shape(INPUT_NAME, (count, *self._crops.host.shape[1:]))
-            and context.set_tensor_address(INPUT_NAME, int(self._crops.pointer))
-            and context.set_tensor_address(OUTPUT_NAME, int(self._heatmaps.pointer))
+            context.set_optimization_profile_async(self.batches.index(bucket), int(self.stream.handle))
+            and context.set_input_shape(INPUT_NAME, (bucket, *self.crops.host.shape[1:]))
+            and context.set_tensor_address(INPUT_NAME, self.crops.address)
+            and context.set_tensor_address(OUTPUT_NAME, self.heatmaps.address)
         )
         if not done:
-            raise RuntimeError(f"{self.backend} refused a batch of {count}")
-        self._enqueue(context)  # the first run prepares, which a capture must not
-        self._stream.synchronize()
-        with self._stream.capture() as graph:
-            self._crops.upload(count, self._stream)
-            self._enqueue(context)
-            self._heatmaps.download(count, self._stream)
-        return context, graph
+            raise RuntimeError(f"{self.backend} refused a batch of {bucket}")
+        self.enqueue(context)
+        self.stream.synchronize()
+        return context
 
-    def _enqueue(self, context: Any) -> None:
-        if not context.execute_async_v3(int(self._stream.handle)):
+    def enqueue(self, context: Any) -> None:
+        """The network on `stream`, from `crops` to `heatmaps` on the device."""
+        if not context.execute_async_v3(int(self.stream.handle)):
             raise RuntimeError(f"{self.backend} could not enqueue the network")
+
+    def _capture(self, bucket: int) -> tuple[Any, Graph]:
+        context = self.context(bucket)
+        with self.stream.capture() as graph:
+            self.crops.upload(bucket, self.stream)
+            self.enqueue(context)
+            self.heatmaps.download(bucket, self.stream)
+        return context, graph
 
 
 def _module(library: str) -> Any:

@@ -26,6 +26,7 @@ class FakeCuda:
         self.recording: list | None = None
         self.launches = self.streams = self.graphs = 0
         self.fail_capture = False
+        self.kernels: ctypes.CDLL
 
     def _allocate(self, size: int):
         if size > self.room:
@@ -90,9 +91,6 @@ class FakeCuda:
             work()
         return (Code(0),)
 
-    def cudaGetErrorString(self, code):  # noqa: N802
-        return Code(0), b"out of memory" if code == 2 else b"unknown error"
-
     def cudaGetDeviceCount(self):  # noqa: N802
         return Code(0), 1
 
@@ -107,6 +105,70 @@ class FakeCuda:
 
     def cudaMemGetInfo(self):  # noqa: N802
         return Code(0), (1 << 30, 1 << 31)
+
+    def cudaLibraryLoadData(self, code, *options):  # noqa: N802
+        return Code(0), code
+
+    def cudaLibraryUnload(self, library):  # noqa: N802
+        return (Code(0),)
+
+    def cudaLibraryGetKernel(self, library, name):  # noqa: N802
+        return Code(0), {b"lehrnet_crop_fp32": 1, b"lehrnet_decode": 2}[name]
+
+    def cuLaunchKernel(self, kernel, *arguments):  # noqa: N802
+        """The kernels' own arithmetic on the CPU, with the arguments as CUDA finds them: by their addresses."""
+        grid, (*_, place, _) = arguments[:3], arguments
+        launch = self._crop if kernel == 1 else self._decode
+        launch(grid, ctypes.cast(place, ctypes.POINTER(ctypes.c_void_p)))
+        return (Code(0),)
+
+    def _crop(self, grid, at) -> None:
+        frames, frame_of, boxes, people = (_pointer(at[place]) for place in range(4))
+        spec, (crops, affines) = bytes(_chars(at[4], 40)), (_pointer(at[place]) for place in (5, 6))
+        plane = int(np.prod(np.frombuffer(spec, np.int32, 2)))
+
+        def work() -> None:
+            for person in range(min(_numbers(people, 1, np.int32)[0], grid[1])):
+                record = frames + 48 * int(_numbers(frame_of, grid[1], np.int32)[person])
+                data, chroma, stride, _ = (int(number) for number in _numbers(record, 4, np.uint64))
+                width, height, kind = (int(number) for number in _numbers(record + 32, 3, np.int32))
+                self.kernels.crop_on_the_cpu(
+                    _at(data), _at(chroma), width, height, stride, kind, _at(boxes + 16 * person), 1, spec,
+                    _at(crops + 12 * plane * person), _at(affines + 24 * person),
+                )  # fmt: skip
+
+        self.do(work)
+
+    def _decode(self, grid, at) -> None:
+        heatmaps, mirrored, mirror, affines, people = (_pointer(at[place]) for place in range(5))
+        height, width, method = (int(_numbers(at[place], 1, np.int32)[0]) for place in (5, 6, 7))
+        keypoints = _pointer(at[8])
+
+        def work() -> None:
+            count = int(min(_numbers(people, 1, np.int32)[0], grid[1]))
+            self.kernels.decode_on_the_cpu(
+                _at(heatmaps), _at(mirrored), _at(mirror), _at(affines), count, grid[0], height, width, method,
+                _at(keypoints),
+            )  # fmt: skip
+
+        self.do(work)
+
+
+def _at(address: int) -> ctypes.c_void_p:
+    return ctypes.c_void_p(address or None)
+
+
+def _chars(address: int, size: int):
+    return (ctypes.c_char * size).from_address(address)
+
+
+def _numbers(address: int, count: int, dtype) -> np.ndarray:
+    return np.frombuffer(bytes(_chars(address, count * np.dtype(dtype).itemsize)), dtype)
+
+
+def _pointer(address: int) -> int:
+    """The device address that is an argument."""
+    return int(_numbers(address, 1, np.uint64)[0])
 
 
 class FakeTensorRt:

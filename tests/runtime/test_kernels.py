@@ -2,7 +2,6 @@
 
 import ctypes
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,15 +39,6 @@ class EmaWeights(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("local", "local_bias")),
         ("eps", ctypes.c_float),
     )
-
-
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory) -> ctypes.CDLL:
-    library = tmp_path_factory.mktemp("kernels") / "libkernels.so"
-    source = Path(__file__).with_name("kernels_on_the_cpu.cpp")
-    flags = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
-    subprocess.run(["g++", *flags, str(source), "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library))
 
 
 def pointer(array: NDArray) -> ctypes.c_void_p:
