@@ -8,6 +8,7 @@
 #include "backend.h"
 #include "failure.h"
 #include "library.h"
+#include "operators.h"
 
 namespace lehrnet {
 namespace {
@@ -90,6 +91,7 @@ private:
         tried(api_->CreateSessionOptions(&session_options_));
         if (options.threads > 0) tried(api_->SetIntraOpNumThreads(session_options_, options.threads));
         add_provider(options.device);
+        tried(add_operators(api_, session_options_));
         const std::string file = "ONNX Runtime cannot run " + bundle.manifest.file;
         check(api_->CreateSessionFromArray(environment_, bundle.model.data(), bundle.model.size(), session_options_,
                                            &session_),

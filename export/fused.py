@@ -1,0 +1,90 @@
+"""A graph for ONNX Runtime's CPU with our own operator: each EMA, its shortcut and its ReLU are one node.
+
+The operator is `lehrnet.EMA` of runtime/embed; a runtime without that library refuses the graph.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from torch import nn
+
+from ..calibration.graph import Graph
+from ..model.forms.attention import FrozenEMA
+
+DOMAIN = "lehrnet"
+VERSION = 1
+ATTENTION = re.compile(r"(.*/attention)/")
+WEIGHTS = ("gate", "gate_bias", "local", "local_bias", "scale", "shift", "mean", "mean_bias")
+"""In the operator's order: runtime/embed/src/ema.h."""
+
+
+def fuse_attention(model: ModelProto, deployed: nn.Module) -> ModelProto:
+    """A copy of a deployed network's graph in which every EMA is one node; ValueError where one has another shape."""
+    graph = Graph(onnx.shape_inference.infer_shapes(model))
+    modules = {_path(name): module for name, module in deployed.named_modules() if isinstance(module, FrozenEMA)}
+    parts: dict[str, list[NodeProto]] = {}
+    for node in graph.nodes:
+        found = ATTENTION.match(node.name)
+        if found is not None:
+            parts.setdefault(found[1], []).append(node)
+    fused = ModelProto()
+    fused.CopyFrom(model)
+    gone: set[str] = set()
+    made: dict[str, NodeProto] = {}
+    for path, nodes in parts.items():
+        node, replaced, weights = _fused(graph, path, nodes, modules[_path(path)])
+        fused.graph.initializer.extend(weights)
+        gone.update(each.name for each in replaced)
+        made[replaced[-1].name] = node
+    kept = [made.get(node.name, node) for node in model.graph.node if node.name not in gone or node.name in made]
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del fused.graph.node[:]
+    fused.graph.node.extend(copies)
+    fused.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
+    return fused
+
+
+def _fused(
+    graph: Graph, path: str, nodes: list[NodeProto], module: FrozenEMA
+) -> tuple[NodeProto, list[NodeProto], list[onnx.TensorProto]]:
+    """The operator, the nodes that it replaces (an EMA's, the sum and the ReLU after them), and its weights."""
+    own = {node.name for node in nodes}
+    written = {name for node in nodes for name in node.output}
+    read = {name for node in nodes for name in node.input if name not in written and name not in graph.constants}
+    (source,) = {name for name in read if name}
+    (result,) = (name for name in written if any(reader.name not in own for reader in graph.consumers[name]))
+    (total,) = graph.consumers[result]
+    (relu,) = graph.consumers[total.output[0]]
+    if total.op_type != "Add" or relu.op_type != "Relu":
+        raise ValueError(f"{path} is followed by {total.op_type} and {relu.op_type}, expected Add and Relu")
+    (shortcut,) = (name for name in total.input if name != result)
+    tensors = [numpy_helper.from_array(array, f"{path}/{name}") for name, array in _weights(module).items()]
+    node = helper.make_node(
+        "EMA",
+        [source, shortcut, *(tensor.name for tensor in tensors)],
+        [relu.output[0]],
+        name=f"{path}/EMA",
+        domain=DOMAIN,
+        groups=module.groups,
+        epsilon=module.eps,
+    )
+    return node, [*nodes, total, relu], tensors
+
+
+def _weights(module: FrozenEMA) -> Mapping[str, np.ndarray]:
+    """One group's weights; the module repeats them for every group."""
+    width = module.get_buffer("gate").shape[1]
+    arrays = {name: module.get_buffer(name)[:width].numpy().copy() for name in WEIGHTS}
+    arrays["local_bias"] = arrays["local_bias"].sum(keepdims=True)
+    return arrays
+
+
+def _path(name: str) -> str:
+    """A module's path, from that of its nodes: a graph names a child of a sequence by both."""
+    parts = name.strip("/").split("/")
+    return ".".join(
+        part for part, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{part}.")
+    )
