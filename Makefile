@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow kernels lint check clean
+.PHONY: demo test slow kernels operators lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -18,6 +18,13 @@ slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its t
 
 kernels: $(READY)  ## CUDA kernels for every architecture, with nvcc; the runtime finds them
 	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin
+
+operators: $(READY)  ## the C++ library, and with it the operators of fp32_cpu graphs; takes CMake, Ninja and a C++ compiler
+	test -n "$(ONNXRUNTIME_INCLUDE_DIR)" || runtime/embed/fetch_onnxruntime.sh build/onnxruntime
+	cmake -S runtime/embed --preset release -G Ninja \
+		-DONNXRUNTIME_INCLUDE_DIR=$(or $(ONNXRUNTIME_INCLUDE_DIR),$(CURDIR)/build/onnxruntime/include)
+	cmake --build build/embed/release
+	cp -L build/embed/release/liblehrnet.so runtime/liblehrnet.so
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -10,13 +10,16 @@ import torch
 
 from ..model.checkpoint import DEFAULT_WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
 from ..model.config import DEFAULT_VARIANT, NetworkConfig, variant_name
+from ..model.forms import deploy
 from ..model.network import create_model
 from ..pose.batches import LabelledBatch
 from ..pose.spec import spec_for
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
+from ..runtime.operators import MISSING, operators_library
 from .card import write_card
+from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import PRECISIONS, Calibration, Family, Progress
+from .precisions import FUSED, PRECISIONS, Calibration, Family, Progress
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -61,15 +64,23 @@ def export_bundle(
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown:
         raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
+    if FUSED in precisions and operators_library() is None:
+        raise ValueError(f"{FUSED} cannot be verified here: {MISSING}")
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights, graph = folder / "model.safetensors", folder / "fp32.onnx"
         save_checkpoint(weights, checkpoint)
         model = export_network(checkpoint.network, checkpoint.spec.input_size, graph)
         artefacts = {WEIGHTS: Artefact.of(weights), "fp32": _artefact(graph, "fp32", {"nodes": len(model.graph.node)})}
         judged = None
-        if len(precisions) > 1:
+        if FUSED in precisions:
+            path = folder / f"{FUSED}.onnx"
+            fused = fuse_attention(model, deploy(checkpoint.network, checkpoint.spec.input_size))
+            onnx.save(fused, str(path))
+            artefacts[FUSED] = _artefact(path, "fp32", {"nodes": len(fused.graph.node)})
+        typed = [name for name in precisions if name not in ("fp32", FUSED)]
+        if typed:
             family = Family(graph, checkpoint.spec, calibration, ranges_beside(out), progress)
-            for precision in precisions[1:]:
+            for precision in typed:
                 written = family.write(precision)
                 onnx.checker.check_model(written.model, full_check=True)
                 path = folder / f"{precision}.onnx"

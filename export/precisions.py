@@ -25,10 +25,11 @@ from ..pose.spec import PoseSpec
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8_cpu")
-"""int8 is TensorRT's form: symmetric Q/DQ, the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in
-FP32."""
-RUN_HERE = ("fp32", "fp16", "int8", "int8_cpu")
+FUSED = "fp32_cpu"
+PRECISIONS = ("fp32", FUSED, "fp16", "bf16", "int8", "int8_cpu")
+"""fp32_cpu is FP32 with our own operator for ONNX Runtime's CPU: see `fused`. int8 is TensorRT's form: symmetric Q/DQ,
+the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in FP32."""
+RUN_HERE = ("fp32", FUSED, "fp16", "int8", "int8_cpu")
 """Those that ONNX Runtime's CPU can run."""
 TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]

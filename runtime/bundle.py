@@ -16,6 +16,7 @@ from ..pose.spec import PoseSpec
 
 FORMAT = "lehrnet-bundle-1"
 MANIFEST = "bundle.json"
+ENGINE_FIELDS = ("batches", "built_for", "graph_sha256")
 INPUT_NAME, OUTPUT_NAME = "crops", "heatmaps"
 WEIGHTS = "weights"
 """Name of the artefact that holds the PyTorch weights; the others are named by their precision."""
@@ -119,7 +120,7 @@ def write_manifest(bundle: Bundle) -> None:
         "input": {"name": INPUT_NAME, "layout": "NCHW", "colour_order": "rgb"},
         "output": {"name": OUTPUT_NAME, "layout": "NCHW", "stride": HEATMAP_STRIDE},
         "pose": {**asdict(bundle.spec), "skeleton": asdict(skeleton)},
-        "artefacts": {name: asdict(artefact) for name, artefact in bundle.artefacts.items()},
+        "artefacts": {name: _artefact_facts(artefact) for name, artefact in bundle.artefacts.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with replacing(bundle.root / MANIFEST) as unfinished:
@@ -141,6 +142,11 @@ def _artefact(facts: Mapping[str, Any]) -> Artefact:
     if Path(artefact.file).name != artefact.file:
         raise ValueError(f"artefact {artefact.file!r} lies outside the bundle")
     return artefact
+
+
+def _artefact_facts(artefact: Artefact) -> dict[str, Any]:
+    """Only an engine has what engines have."""
+    return {name: value for name, value in asdict(artefact).items() if value or name not in ENGINE_FIELDS}
 
 
 def _check(path: Path, artefact: Artefact) -> None:

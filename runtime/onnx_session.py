@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..pose.spec import spec_for
 from .bundle import INPUT_NAME, OUTPUT_NAME
 from .inputs import check_crops, device_index
+from .operators import MISSING, operators_library
 
 try:
     import onnxruntime
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 UNREADABLE = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented)
 CUDA = "CUDAExecutionProvider"
+OPERATORS = "lehrnet"
+"""Their domain."""
 
 
 class OnnxSession:
@@ -58,15 +61,28 @@ def open_graph(path: Path, gpu: int | None = None, threads: int | None = None) -
     try:
         try:
             return onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except errors.InvalidGraph as error:
-            # 1.32 fuses Q/DQ pairs of FP16 into operators that it then refuses to run.
-            if "QLinear" not in str(error):
+        except (errors.InvalidGraph, errors.Fail) as error:
+            if not _allow_for(str(error), path, options):
                 raise
-            _say_once("ONNX Runtime runs INT8 beside FP16 step by step: exact, but slow; int8_cpu is its form")
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
             return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except UNREADABLE as error:
         raise ValueError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
+
+
+def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) -> bool:
+    """Set what a refused graph needs; False where nothing is known that would help."""
+    if f"{OPERATORS}:" in refusal:
+        library = operators_library()
+        if library is None:
+            raise RuntimeError(f"{path}: {MISSING}")
+        options.register_custom_ops_library(library)
+        return True
+    if "QLinear" in refusal:
+        # 1.32 fuses Q/DQ pairs of FP16 into operators that it then refuses to run.
+        _say_once("ONNX Runtime runs INT8 beside FP16 step by step: exact, but slow; int8_cpu is its form")
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return True
+    return False
 
 
 @lru_cache
