@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
+from ..export.fused import fuse_attention
 from ..export.graph import export_module
 from ..model.forms import as_published, deploy
 from ..model.network import create_model
 from ..pose.spec import COCO
+from ..runtime.operators import operators_library
 from ..runtime.session import open_session
 from .interleave import race
 from .results import write_result
 
 PLAIN = "plain export, EMA as published"
+OURS = "exact forms (what we ship)"
+OPERATOR = "exact forms, EMA as our operator (fp32_cpu)"
 SIZE = COCO.input_size
 
 
@@ -31,7 +36,7 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
     return {
         PLAIN: lambda: as_published(create_model("lehrnet_w32")),
         "exact forms, LConv split": lambda: deploy(create_model("lehrnet_w32"), SIZE, "split"),
-        "exact forms (what we ship)": lambda: deploy(create_model("lehrnet_w32"), SIZE),
+        OURS: lambda: deploy(create_model("lehrnet_w32"), SIZE),
         "exact forms, without EMA": lambda: deploy(create_model("lehrnet_w32_lean"), SIZE),
         "hrnet_w32": lambda: deploy(create_model("hrnet_w32"), SIZE),
     }
@@ -44,8 +49,15 @@ def measure(batches: tuple[int, ...], rounds: int, threads: int | None) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         for place, (name, build) in enumerate(networks().items()):
             path = Path(folder) / f"{place}.onnx"
-            nodes[name] = len(export_module(build(), SIZE, path).graph.node)
+            module = build()
+            model = export_module(module, SIZE, path)
+            nodes[name] = len(model.graph.node)
             sessions[name] = open_session(path, "cpu", threads)
+            if name == OURS and operators_library() is not None:
+                fused = fuse_attention(model, module)
+                nodes[OPERATOR] = len(fused.graph.node)
+                onnx.save(fused, str(path))
+                sessions[OPERATOR] = open_session(path, "cpu", threads)
     by_batch = {}
     for batch in batches:
         crops = np.random.default_rng(0).standard_normal((batch, 3, *SIZE), dtype=np.float32)
