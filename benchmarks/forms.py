@@ -81,7 +81,7 @@ def main() -> None:
         for name, time in result["milliseconds"].items():
             speed_up = result["speed_up"][name]
             print(
-                f"  {name:32} {figures['nodes'][name]:5d} nodes {time['p50']:8.1f} ms   "
+                f"  {name:46} {figures['nodes'][name]:5d} nodes {time['p50']:8.1f} ms   "
                 f"{speed_up['p50']:.2f} times the plain export's speed ({speed_up['p10']:.2f} to {speed_up['p90']:.2f})"
             )
     if options.out:
