@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 
 from .. import __version__
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser(chosen).parse_args(arguments)
         logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
         return options.run(options)
+    except BrokenPipeError:  # `lehrnet ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD_INPUT
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f"lehrnet: error: {error}", file=sys.stderr)
         return BAD_INPUT

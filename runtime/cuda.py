@@ -1,6 +1,6 @@
-"""CUDA as the runtime needs it: memory, streams and graphs over NVIDIA's cuda-python, in the device's primary context.
+"""CUDA as the runtime needs it: memory, streams and graphs over NVIDIA's cuda-python.
 
-So PyTorch, or PyCUDA with `pycuda.autoprimaryctx`, works on in the same process.
+All of it in the device's primary context, which PyTorch shares, or in the caller's own, such as PyCUDA makes.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def describe_gpu(index: int) -> Gpu:
     count = count_gpus()
     if index >= count:
         raise CudaError(f"device is cuda:{index}, but CUDA finds {count} GPUs; see `lehrnet doctor`")
-    call(cudart.cudaSetDevice, index)
+    use_device(index)
     properties = call(cudart.cudaGetDeviceProperties, index)
     version = call(cudart.cudaDriverGetVersion)
     free, total = call(cudart.cudaMemGetInfo)
@@ -75,6 +75,30 @@ def describe_gpu(index: int) -> Gpu:
         free // MIB,
         total // MIB,
     )
+
+
+def use_device(index: int) -> None:
+    """Work on a GPU in its primary context, as PyTorch does, or in the caller's own current one, such as PyCUDA's.
+
+    CudaError where that context is of another GPU.
+    """
+    current = call(driver.cuCtxGetCurrent)
+    if int(current) != 0:
+        device = int(call(driver.cuCtxGetDevice))
+        primary = call(driver.cuDevicePrimaryCtxRetain, device)
+        call(driver.cuDevicePrimaryCtxRelease, device)
+        if int(current) != int(primary):
+            if device != index:
+                raise CudaError(f"the current CUDA context is of cuda:{device}, but device is cuda:{index}")
+            return
+    call(cudart.cudaSetDevice, index)
+
+
+def device_of(address: int) -> int | None:
+    """Which GPU's memory an address is of; None for the host's."""
+    attributes = call(cudart.cudaPointerGetAttributes, address)
+    on_device = attributes.type == cudart.cudaMemoryType.cudaMemoryTypeDevice
+    return int(attributes.device) if on_device else None
 
 
 class Stream:

@@ -7,19 +7,49 @@ which run the kernels' own arithmetic on the CPU.
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pose.crop import Image
 from ..pose.spec import PoseSpec
-from .cuda import Graph, Mirrored
+from .cuda import Graph, Mirrored, Stream, device_of
 from .cuda_kernels import AFFINE_BYTES, BGR, CropRecord, FrameRecord, Kernels
 from .tensorrt_session import TensorRtSession
 
-Item = tuple[Image, NDArray[np.float64]]
-"""A BGR image (H, W, 3) and its boxes (N, 4) xyxy in px, checked."""
+Item = tuple[Any, NDArray[np.float64]]
+"""A BGR image (H, W, 3) of uint8, NumPy's or with `__cuda_array_interface__`, and its boxes (N, 4), checked."""
+
+
+@dataclass(frozen=True)
+class DeviceFrame:
+    """A BGR frame that lies on the GPU already: PyTorch's, CuPy's or PyCUDA's."""
+
+    address: int
+    height: int
+    width: int
+    stride: int
+    """Bytes from row to row."""
+    producer: int
+    """The stream that writes it; 0 is CUDA's default."""
+
+    @classmethod
+    def of(cls, array: Any, device: int) -> "DeviceFrame":
+        """Read an array's `__cuda_array_interface__`; ValueError for another shape, type, layout or GPU."""
+        interface = array.__cuda_array_interface__
+        shape, kind = tuple(interface["shape"]), interface["typestr"]
+        if len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != "|u1":
+            raise ValueError(f"frame has shape {shape} and type {kind}, expected (height, width, 3) of uint8 in BGR")
+        strides = interface.get("strides") or (3 * shape[1], 3, 1)
+        if tuple(strides[1:]) != (3, 1) or strides[0] < 3 * shape[1]:
+            raise ValueError(f"frame has strides {tuple(strides)}, expected rows of interleaved BGR")
+        address = int(interface["data"][0])
+        where = device_of(address)
+        if where != device:
+            place = "the host's memory" if where is None else f"cuda:{where}"
+            raise ValueError(f"frame lies in {place}, expected cuda:{device}, where the engine is")
+        return cls(address, shape[0], shape[1], int(strides[0]), int(interface.get("stream") or 0))
 
 
 class CudaPipeline:
@@ -76,15 +106,24 @@ class CudaPipeline:
         """Pixels to the device; boxes and the table of frames to pinned memory, from where the graph takes them."""
         start = 0
         for place, (image, boxes) in enumerate(items):
-            pixels = self._room_for(place, image.size)
-            pixels.host[: image.size].reshape(image.shape)[:] = image
-            pixels.upload(image.size, self.session.stream)
-            height, width = image.shape[:2]
-            record = FrameRecord(pixels.address, 0, 3 * width, 0, width, height, BGR)
+            frame = self._on_device(place, image)
+            record = FrameRecord(frame.address, 0, frame.stride, 0, frame.width, frame.height, BGR)
             self._frames.host[place] = np.frombuffer(bytes(record), np.uint8)
             self._boxes.host[start : start + len(boxes)] = boxes
             self._frame_of.host[start : start + len(boxes)] = place
             start += len(boxes)
+
+    def _on_device(self, place: int, image: Any) -> DeviceFrame:
+        """An image's own memory once its writer is done, or its copy on the device."""
+        if hasattr(image, "__cuda_array_interface__"):
+            frame = DeviceFrame.of(image, int(self.session.device.partition(":")[2]))
+            Stream(frame.producer).synchronize()
+            return frame
+        pixels = self._room_for(place, image.size)
+        pixels.host[: image.size].reshape(image.shape)[:] = image
+        pixels.upload(image.size, self.session.stream)
+        height, width = image.shape[:2]
+        return DeviceFrame(pixels.address, height, width, 3 * width, 0)
 
     def _room_for(self, place: int, size: int) -> Mirrored:
         if place == len(self._pixels):

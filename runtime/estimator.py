@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,7 +73,10 @@ class PoseEstimator:
         return cls(session, opened.spec, flip=flip, pipeline=None if flip else open_pipeline(session, opened.spec))
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Poses:
-        """Keypoints of the people in boxes (N, 4) xyxy of a BGR image (H, W, 3); without boxes, of one who fills it."""
+        """Keypoints of the people in boxes (N, 4) xyxy of a BGR image (H, W, 3); without boxes, of one who fills it.
+
+        A pipeline also takes frames that are on its GPU, by `__cuda_array_interface__`: PyTorch's, CuPy's, PyCUDA's.
+        """
         return self.run_many([(image, boxes)])[0]
 
     def run_many(self, items: Sequence[tuple[Image, ArrayLike | None]]) -> list[Poses]:
@@ -82,13 +85,22 @@ class PoseEstimator:
             return []
         checked: list[tuple[Image, NDArray[np.float64]]] = []
         for image, boxes in items:
-            check_image(image)
+            self._check(image)
             checked.append((image, check_boxes([whole_image(image)] if boxes is None else boxes)))
         joints = len(self.spec.joints)
         xy = np.concatenate([np.empty((0, joints, 3), np.float32), *self._batches(checked)])
         ends = np.cumsum([len(boxes) for _, boxes in checked])[:-1]
         people = np.split(xy, ends)
         return [Poses(found[..., :2], found[..., 2], boxes) for found, (_, boxes) in zip(people, checked, strict=True)]
+
+    def _check(self, image: Any) -> None:
+        if not hasattr(image, "__cuda_array_interface__"):
+            check_image(image)
+        elif self.pipeline is None:
+            raise ValueError(
+                f"the frame lies on a GPU, but {self.session.backend} crops on the CPU here: copy it to a NumPy array, "
+                "or run an engine with `make kernels`"
+            )
 
     def _batches(self, items: Sequence[tuple[Image, NDArray[np.float64]]]) -> Iterable[NDArray[np.float32]]:
         """Keypoints (n, K, 3) of batch after batch, in the order of the boxes."""

@@ -26,6 +26,8 @@ class FakeCuda:
         self.recording: list | None = None
         self.launches = self.streams = self.graphs = 0
         self.fail_capture = False
+        self.frame_device = self.context = self.context_device = 0
+        self.chosen: list[int] = []
         self.kernels: ctypes.CDLL
 
     def _allocate(self, size: int):
@@ -91,10 +93,28 @@ class FakeCuda:
             work()
         return (Code(0),)
 
+    def cuCtxGetCurrent(self):  # noqa: N802
+        return Code(0), self.context
+
+    def cuCtxGetDevice(self):  # noqa: N802
+        return Code(0), self.context_device
+
+    def cuDevicePrimaryCtxRetain(self, device):  # noqa: N802
+        return Code(0), 1000 + device
+
+    def cuDevicePrimaryCtxRelease(self, device):  # noqa: N802
+        return (Code(0),)
+
+    cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2)  # noqa: N815
+
+    def cudaPointerGetAttributes(self, address):  # noqa: N802
+        return Code(0), SimpleNamespace(type=2 if address in self.blocks else 0, device=self.frame_device)
+
     def cudaGetDeviceCount(self):  # noqa: N802
         return Code(0), 1
 
     def cudaSetDevice(self, index):  # noqa: N802
+        self.chosen.append(index)
         return (Code(0),)
 
     def cudaGetDeviceProperties(self, index):  # noqa: N802

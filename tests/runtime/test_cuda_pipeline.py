@@ -1,5 +1,6 @@
 """Crop, engine and decode as one graph, on stand-ins that run the kernels' arithmetic: against the host's own way."""
 
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,50 @@ def test_without_kernels_crop_and_decode_stay_on_the_cpu_and_it_says_so(
     np.testing.assert_allclose(estimator(image, BOXES).xy, expected[..., :2], atol=2e-3)
 
 
+class OnDevice:
+    """What a GPU array of PyTorch, CuPy or PyCUDA gives."""
+
+    def __init__(self, fake_cuda, image: np.ndarray, **changes) -> None:
+        _, address = fake_cuda.cudaMalloc(image.nbytes)
+        ctypes.memmove(address, image.ctypes.data, image.nbytes)
+        interface = {"shape": image.shape, "typestr": "|u1", "data": (address, False), "version": 3}
+        self.__cuda_array_interface__, self.shape = {**interface, **changes}, image.shape
+
+
+def test_a_frame_on_the_gpu_is_read_where_it_lies(pipeline, fake_cuda, stand_ins) -> None:
+    image = picture(4, 90, 120)
+    before = len(pipeline._pixels)
+    found = pipeline.keypoints([(OnDevice(fake_cuda, image), BOXES[:3])])
+    np.testing.assert_allclose(found, wanted([(image, BOXES[:3])], pipeline.spec, stand_ins), atol=2e-3)
+    assert len(pipeline._pixels) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"typestr": "<f4"}, "type <f4, expected"),
+        ({"shape": (90, 120)}, r"shape \(90, 120\)"),
+        ({"strides": (360, 1, 120)}, "rows of interleaved BGR"),
+        ({"data": (12345, False)}, "the host's memory, expected cuda:0"),
+    ],
+)
+def test_a_frame_of_another_kind_is_refused(changes: dict, reason: str, pipeline, fake_cuda) -> None:
+    with pytest.raises(ValueError, match=reason):
+        pipeline.keypoints([(OnDevice(fake_cuda, picture(4, 90, 120), **changes), BOXES[:1])])
+
+
+def test_a_frame_on_another_gpu_is_refused(pipeline, fake_cuda) -> None:
+    fake_cuda.frame_device = 1
+    with pytest.raises(ValueError, match="lies in cuda:1, expected cuda:0"):
+        pipeline.keypoints([(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])])
+
+
+def test_a_frame_on_the_gpu_is_not_copied_in_silence(tiny_bundle: Path, fake_cuda) -> None:
+    estimator = PoseEstimator.open(tiny_bundle, device="cpu")
+    with pytest.raises(ValueError, match="the frame lies on a GPU"):
+        estimator(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])  # type: ignore[arg-type]
+
+
 def test_nobody_is_nothing(pipeline, fake_cuda) -> None:
     assert pipeline.keypoints([(picture(0, 8, 8), BOXES[:0])]).shape == (0, 17, 3)
     assert fake_cuda.launches == 0
@@ -101,8 +146,6 @@ def test_close_gives_everything_back_and_may_be_said_twice(pipeline, fake_cuda) 
 
 
 def test_records_are_those_of_the_kernels() -> None:
-    import ctypes
-
     assert ctypes.sizeof(FrameRecord) == 48
     assert ctypes.sizeof(CropRecord) == 40
 

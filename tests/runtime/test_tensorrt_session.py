@@ -51,6 +51,22 @@ def test_the_caller_s_stream_stays_the_caller_s(engine: Path, fake_trt, fake_cud
     assert fake_cuda.streams == 0
 
 
+@pytest.mark.parametrize(("context", "chosen"), [(0, [0]), (1000, [0]), (77, [])])
+def test_a_context_of_the_caller_s_own_is_used(
+    context: int, chosen: list[int], engine: Path, fake_trt, fake_cuda
+) -> None:
+    """0: none is current. 1000: the primary one, as PyTorch's. 77: another, as PyCUDA's."""
+    fake_cuda.context = context
+    open_session(engine)
+    assert fake_cuda.chosen == chosen
+
+
+def test_a_context_on_another_gpu_is_refused(engine: Path, fake_trt, fake_cuda) -> None:
+    fake_cuda.context, fake_cuda.context_device = 77, 1
+    with pytest.raises(cuda.CudaError, match="context is of cuda:1, but device is cuda:0"):
+        open_session(engine)
+
+
 def test_a_failed_capture_is_an_error_and_leaves_no_graph(engine: Path, fake_trt, fake_cuda, stand_ins) -> None:
     session = open_session(engine)
     fake_cuda.fail_capture = True
