@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..runtime.devices import cpu_fact, processor_name
 from . import jetson
 from .gpu import gpu_facts
 
@@ -18,10 +19,10 @@ VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "as
 def machine_facts() -> dict[str, Any]:
     """Processor and GPUs with clocks and temperatures, cores, system, library versions and the source's commit."""
     return {
-        "processor": _cpu_line("model name") or platform.processor() or platform.machine(),
-        "vector_flags": [flag for flag in VECTOR_FLAGS if flag in (_cpu_line("flags") + _cpu_line("Features")).split()],
+        "processor": processor_name(),
+        "vector_flags": [flag for flag in VECTOR_FLAGS if flag in (cpu_fact("flags") + cpu_fact("Features")).split()],
         "cores": core_count(),
-        **_where_told("cpu_mhz", _cpu_line("cpu MHz")),
+        **_where_told("cpu_mhz", cpu_fact("cpu MHz")),
         **_where_told("celsius", _temperatures()),
         **_where_told("gpus", gpu_facts()),
         "system": f"{platform.system()} {platform.machine()}",
@@ -35,14 +36,6 @@ def machine_facts() -> dict[str, Any]:
 def core_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cpu_line(key: str) -> str:
-    facts = Path("/proc/cpuinfo")
-    if not facts.exists():
-        return ""
-    lines = (line.partition(":") for line in facts.read_text(encoding="utf-8").splitlines())
-    return next((value.strip() for name, _, value in lines if name.strip() == key), "")
 
 
 def _where_told(name: str, value: Any) -> dict[str, Any]:

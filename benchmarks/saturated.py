@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from ..runtime.bundle import Bundle
+from ..runtime.devices import chosen
 from ..runtime.estimator import PoseEstimator
 from ..runtime.session import open_session
 from .latency import picture, read_picture
@@ -25,7 +26,8 @@ def measure(
     if seconds <= 0 or not streams or min(streams) < 1:
         raise ValueError(f"{seconds} s, streams {list(streams)}: expected more than 0 s, and whole numbers from 1")
     estimators = [
-        PoseEstimator(open_session(bundle.path(precision), device, threads=1), bundle.spec) for _ in range(max(streams))
+        PoseEstimator(open_session(bundle.path(chosen(bundle, precision, device)), device, threads=1), bundle.spec)
+        for _ in range(max(streams))
     ]
     return {str(count): _rate(estimators[:count], people, seconds) for count in streams}
 

@@ -1,4 +1,4 @@
-"""Commands about devices and their engines: build-engine, doctor."""
+"""Commands about devices and their engines: build-engine, tune, doctor."""
 
 import argparse
 import json
@@ -65,6 +65,35 @@ def _build_engine(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="best with forms to choose from: export --forms")
+    parser.add_argument("--precision", default="fp32", help="whose equal graphs and engines compete (%(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="people at once (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from ..benchmarks.results import write_result
+    from ..benchmarks.tune import describe, tune
+
+    facts = tune(
+        options.bundle,
+        precision=options.precision,
+        device=options.device,
+        batch=options.batch,
+        rounds=options.rounds,
+        threads=options.threads,
+    )
+    if options.result:
+        write_result(options.result, "lehrnet tune BUNDLE", facts)
+    print(json.dumps(facts, indent=1) if options.json else describe(facts))
+    return 0
+
+
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="also: which of its files run here")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -94,6 +123,13 @@ COMMANDS = (
         "lehrnet build-engine bundle --precision fp16 --library tensorrt-rtx --capabilities 8.9",
         _add_build_engine,
         _build_engine,
+    ),
+    Command(
+        "tune",
+        "Time a bundle's equal graphs here and keep the fastest as precision `fastest`.",
+        "lehrnet tune bundle --device cpu --batch 1",
+        _add_tune,
+        _tune,
     ),
     Command(
         "doctor",

@@ -41,6 +41,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--joints", type=int, help="refuse a checkpoint with another number of joints")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
+    parser.add_argument(
+        "--forms", action="store_true", help="add equal forms of FP32 for `lehrnet tune` to choose from"
+    )
     parser.add_argument("--whole", action="store_true", help="add graphs from pixels, and from crops, to keypoints")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="verify on these photographs, not on noise")
     add_calibration(parser)
@@ -50,6 +53,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from ..export.package import export_bundle, open_checkpoint
+    from ..export.precisions import equal_forms
     from ..export.verify import photograph_crops
     from .calibrating import calibration_of, progress
 
@@ -60,7 +64,7 @@ def _export(options: argparse.Namespace) -> int:
     bundle = export_bundle(
         checkpoint,
         options.out,
-        precisions=options.precisions.split(","),
+        precisions=[*options.precisions.split(","), *(equal_forms() if options.forms else ())],
         calibration=calibration_of(options),
         whole=options.whole,
         trained=not options.untrained,

@@ -28,10 +28,14 @@ OPSET = 19  # FP16 may be quantised from here on; read by TensorRT 10 and ONNX R
 
 
 def export_network(
-    network: PoseNetwork, input_size: tuple[int, int], path: Path, lconv: LConvForm = "pair"
+    network: PoseNetwork,
+    input_size: tuple[int, int],
+    path: Path,
+    lconv: LConvForm = "pair",
+    dense_from: int | None = None,
 ) -> onnx.ModelProto:
     """Write the deployed form of `network` for crops of `input_size` (height, width)."""
-    return export_module(deploy(network, input_size, lconv), input_size, path)
+    return export_module(deploy(network, input_size, lconv, dense_from), input_size, path)
 
 
 def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) -> onnx.ModelProto:

@@ -19,7 +19,7 @@ from ..runtime.operators import MISSING, operators_library
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import FUSED, PRECISIONS, Calibration, Family, Progress
+from .precisions import DENSE, FUSED, PRECISIONS, Calibration, Family, Progress
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -77,7 +77,11 @@ def export_bundle(
             fused = fuse_attention(model, deploy(checkpoint.network, checkpoint.spec.input_size))
             onnx.save(fused, str(path))
             artefacts[FUSED] = _artefact(path, "fp32", {"nodes": len(fused.graph.node)})
-        typed = [name for name in precisions if name not in ("fp32", FUSED)]
+        for name in DENSE.keys() & set(precisions):
+            path = folder / f"{name}.onnx"
+            dense = export_network(checkpoint.network, checkpoint.spec.input_size, path, dense_from=DENSE[name])
+            artefacts[name] = _artefact(path, "fp32", {"nodes": len(dense.graph.node)})
+        typed = [name for name in precisions if name not in ("fp32", FUSED, *DENSE)]
         if typed:
             family = Family(graph, checkpoint.spec, calibration, ranges_beside(out), progress)
             for precision in typed:

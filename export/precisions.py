@@ -22,17 +22,25 @@ from ..calibration.samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE, divide, rea
 from ..calibration.units import convs_of, quantisable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
+from ..runtime.operators import operators_library
 
 log = logging.getLogger(__name__)
 
 FUSED = "fp32_cpu"
-PRECISIONS = ("fp32", FUSED, "fp16", "bf16", "int8", "int8_cpu")
+DENSE = {f"fp32_dense{branch}": branch for branch in (3, 2, 1, 0)}
+"""Equal forms of FP32 for `lehrnet tune`: LConvs as dense convs from that branch on, 0 being the finest."""
+PRECISIONS = ("fp32", FUSED, *DENSE, "fp16", "bf16", "int8", "int8_cpu")
 """fp32_cpu is FP32 with our own operator for ONNX Runtime's CPU: see `fused`. int8 is TensorRT's form: symmetric Q/DQ,
 the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in FP32."""
-RUN_HERE = ("fp32", FUSED, "fp16", "int8", "int8_cpu")
+RUN_HERE = ("fp32", FUSED, *DENSE, "fp16", "int8", "int8_cpu")
 """Those that ONNX Runtime's CPU can run."""
 TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+def equal_forms() -> tuple[str, ...]:
+    """What computes the same as `fp32` and can be verified here."""
+    return (*(() if operators_library() is None else (FUSED,)), *DENSE)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,12 @@ def place_of(path: str, *, light: bool = True) -> Place:
     return Place(name, name, "Bottleneck" if name == "stage1" else name.rstrip("0123456789"))
 
 
+def branch_of(path: str) -> int:
+    """The branch of a module's path, from 0, the finest; -1 outside the branches."""
+    found = BRANCH.match(path)
+    return -1 if found is None else int(found[2])
+
+
 def _kind(path: str, light: bool) -> str:
     if ".attention." in f"{path}.":
         return "EMA"

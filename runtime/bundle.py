@@ -59,6 +59,8 @@ class Bundle:
     """False: the weights are random, and keypoints mean nothing."""
     note: str
     artefacts: Mapping[str, Artefact]
+    fastest: Mapping[str, str] = field(default_factory=dict)
+    """By device, the artefact that `lehrnet tune` found to be the fastest there."""
 
     def path(self, name: str) -> Path:
         """The file of an artefact: "weights", "fp32", ..."""
@@ -120,6 +122,7 @@ def write_manifest(bundle: Bundle) -> None:
         "input": {"name": INPUT_NAME, "layout": "NCHW", "colour_order": "rgb"},
         "output": {"name": OUTPUT_NAME, "layout": "NCHW", "stride": HEATMAP_STRIDE},
         "pose": {**asdict(bundle.spec), "skeleton": asdict(skeleton)},
+        **({"fastest": dict(bundle.fastest)} if bundle.fastest else {}),
         "artefacts": {name: _artefact_facts(artefact) for name, artefact in bundle.artefacts.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -133,7 +136,8 @@ def _from_manifest(root: Path, content: Mapping[str, Any]) -> Bundle:
     pose = tupled(content["pose"])
     spec = PoseSpec(**{**pose, "skeleton": pose["skeleton"]["name"]})
     artefacts = {name: _artefact(facts) for name, facts in content["artefacts"].items()}
-    return Bundle(root, content["variant"], spec, bool(content["trained"]), content["note"], artefacts)
+    fastest = content.get("fastest", {})
+    return Bundle(root, content["variant"], spec, bool(content["trained"]), content["note"], artefacts, fastest)
 
 
 def _artefact(facts: Mapping[str, Any]) -> Artefact:

@@ -12,6 +12,7 @@ from ..pose.crop import Affines, Image, check_boxes, check_image, crop_people
 from ..pose.points import find_points
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle
+from .devices import chosen
 from .session import Session, open_pipeline, open_session
 
 LARGEST_BATCH = 32  # crops that are in memory at once: 19 MB of input at 256x192
@@ -69,7 +70,7 @@ class PoseEstimator:
         `precision` names an artefact; "weights" runs the network by PyTorch. `device`: see `open_session`.
         """
         opened = open_bundle(Path(bundle))
-        session = open_session(opened.path(precision), device, threads)
+        session = open_session(opened.path(chosen(opened, precision, device)), device, threads)
         return cls(session, opened.spec, flip=flip, pipeline=None if flip else open_pipeline(session, opened.spec))
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Poses:

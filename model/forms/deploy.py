@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ..blocks import LConv, Residual
 from ..ema import Grid
 from ..network import PoseNetwork
+from ..places import branch_of
 from .attention import freeze_attention
 from .lconv import LeanPair, SummedLConv, dense_lconv
 from .norms import fold_norms
@@ -32,10 +33,17 @@ class PairedResidual(nn.Module):
         return self.relu(self.attention(self.pair(x)) + x)
 
 
-def deploy(network: PoseNetwork, input_size: Grid, lconv: LConvForm = "pair") -> PoseNetwork:
-    """A copy for inference on crops of `input_size` (height, width): equal to the network in eval mode."""
+def deploy(
+    network: PoseNetwork, input_size: Grid, lconv: LConvForm = "pair", dense_from: int | None = None
+) -> PoseNetwork:
+    """A copy for inference on crops of `input_size` (height, width): equal to the network in eval mode.
 
-    def reform(_: str, module: nn.Module) -> nn.Module:
+    The residual units of branch `dense_from` (0 is the finest) and of coarser ones have dense LConvs.
+    """
+
+    def reform(path: str, module: nn.Module) -> nn.Module:
+        if dense_from is not None and branch_of(path) >= dense_from:
+            return dense_lconv(module) if isinstance(module, LConv) else module
         if lconv == "pair" and isinstance(module, Residual) and isinstance(module.first, LConv):
             return PairedResidual(module)
         if lconv == "sum" and isinstance(module, LConv):

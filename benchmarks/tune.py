@@ -1,0 +1,89 @@
+"""Which of a bundle's equal graphs is the fastest on this device: they are timed in turn, and the choice is kept."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..runtime.bundle import WEIGHTS, Bundle, open_bundle, write_manifest
+from ..runtime.devices import device_name
+from ..runtime.session import Session, open_session
+from .interleave import race
+
+OTHER_ENDS = ("whole_", "points_")
+"""Graphs that begin or end elsewhere than at crops and heatmaps."""
+
+
+def tune(
+    root: Path,
+    *,
+    precision: str = "fp32",
+    device: str = "auto",
+    batch: int = 8,
+    rounds: int = 20,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Time every graph and engine of a precision, and enter the fastest into the bundle under this device's name.
+
+    What cannot be opened here is left out and named with its reason. ValueError where nothing of that precision is.
+    """
+    if batch < 1:
+        raise ValueError(f"batch is {batch}, expected at least 1")
+    bundle = open_bundle(root)
+    sessions, left_out = _opened(bundle, _candidates(bundle, precision), device, threads)
+    crops = np.random.default_rng(0).standard_normal((batch, 3, *bundle.spec.input_size), dtype=np.float32)
+    subjects = {name: partial(session.run, crops) for name, session in sessions.items()}
+    result = race(subjects, next(iter(subjects)), rounds)
+    fastest = min(subjects, key=lambda name: result.milliseconds[name]["p50"])
+    name = device_name(sessions[fastest].device)
+    write_manifest(replace(bundle, fastest={**bundle.fastest, name: fastest}))
+    return {
+        "device": name,
+        "batch": batch,
+        "rounds": rounds,
+        "fastest": fastest,
+        "milliseconds": result.milliseconds,
+        "speed_up": result.speed_up,
+        "left_out": left_out,
+    }
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The figures for a person."""
+    lines = [f"{facts['device']}, batch {facts['batch']}"]
+    for name, times in facts["milliseconds"].items():
+        mark = "  <- fastest" if name == facts["fastest"] else ""
+        lines.append(f"  {name:24} {times['p50']:9.2f} ms  {facts['speed_up'][name]['p50']:5.2f} times{mark}")
+    lines += [f"  {name:24} left out: {reason}" for name, reason in facts["left_out"].items()]
+    return "\n".join(lines)
+
+
+def _candidates(bundle: Bundle, precision: str) -> list[str]:
+    found = [
+        name
+        for name, artefact in bundle.artefacts.items()
+        if name != WEIGHTS and artefact.precision == precision and not name.startswith(OTHER_ENDS)
+    ]
+    if not found:
+        there = sorted({artefact.precision for artefact in bundle.artefacts.values()})
+        raise ValueError(f"{bundle.root} has nothing of precision {precision!r}; it has {', '.join(there)}")
+    return found
+
+
+def _opened(
+    bundle: Bundle, names: Sequence[str], device: str, threads: int | None
+) -> tuple[dict[str, Session], dict[str, str]]:
+    """Sessions by name, and why others were not opened; the first reason is raised where none was."""
+    sessions: dict[str, Session] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        try:
+            sessions[name] = open_session(bundle.path(name), device, threads)
+        except (ImportError, RuntimeError, ValueError) as error:
+            left_out[name] = str(error)
+    if not sessions:
+        raise RuntimeError(f"nothing of {bundle.root} runs on {device}: {next(iter(left_out.values()))}")
+    return sessions, left_out
