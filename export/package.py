@@ -77,7 +77,7 @@ def export_bundle(
             fused = fuse_attention(model, deploy(checkpoint.network, checkpoint.spec.input_size))
             onnx.save(fused, str(path))
             artefacts[FUSED] = _artefact(path, "fp32", {"nodes": len(fused.graph.node)})
-        for name in DENSE.keys() & set(precisions):
+        for name in (name for name in DENSE if name in precisions):
             path = folder / f"{name}.onnx"
             dense = export_network(checkpoint.network, checkpoint.spec.input_size, path, dense_from=DENSE[name])
             artefacts[name] = _artefact(path, "fp32", {"nodes": len(dense.graph.node)})
