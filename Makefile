@@ -14,7 +14,7 @@ test: $(READY)  ## the unmarked tests, within two minutes
 
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[rtx-build]"
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
 
 kernels: $(READY)  ## CUDA kernels for every architecture, with nvcc; the runtime finds them
 	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin
