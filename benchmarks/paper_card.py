@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..export.fused import fuse_attention
 from ..export.graph import export_module
+from ..export.precisions import FUSED
 from ..model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
 from ..model.config import VARIANTS, variant
 from ..model.cost import network_cost
@@ -22,6 +25,7 @@ from ..model.network import create_model
 from ..pose.evaluate import evaluate
 from ..pose.metrics import for_json
 from ..pose.spec import COCO
+from ..runtime.operators import operators_library
 from ..runtime.session import open_session
 from .interleave import race
 from .paper import WHY_THEY_DIFFER, paper_cost, paper_table
@@ -104,10 +108,16 @@ def measure(
         for place, name in enumerate(progress(names, "exporting")):
             path = Path(folder) / f"{place}.onnx"
             params, macs = counted(name)
-            nodes = len(export_module(builders[name], SIZE, path).graph.node)
+            model = export_module(builders[name], SIZE, path)
             why = WHY_THEY_DIFFER.get(name) or (ROWS[name].why if name in ROWS else "")
-            rows[name] = {"params": params, "macs": macs, "nodes": nodes, "paper": printed(name), "why": why}
+            facts = {"params": params, "macs": macs, "paper": printed(name), "why": why}
+            rows[name] = {**facts, "nodes": len(model.graph.node)}
             sessions[name] = open_session(path, "cpu", threads)
+            if _has_attention(name) and operators_library() is not None:
+                fused = fuse_attention(model, builders[name])
+                onnx.save(fused, str(path))
+                rows[f"{name} ({FUSED})"] = {**facts, "why": "", "nodes": len(fused.graph.node)}
+                sessions[f"{name} ({FUSED})"] = open_session(path, "cpu", threads)
     reference = REFERENCE if REFERENCE in names else names[0]
     for batch in progress([str(batch) for batch in batches], "timing"):
         crops = np.random.default_rng(0).standard_normal((int(batch), 3, *SIZE), dtype=np.float32)
@@ -116,6 +126,10 @@ def measure(
             times = {"milliseconds": result.milliseconds[name], "speed_up": result.speed_up[name]}
             row.setdefault("latency", {})[batch] = times
     return {"input_size": list(SIZE), "rounds": rounds, "threads": threads, "reference": reference, "networks": rows}
+
+
+def _has_attention(name: str) -> bool:
+    return name in VARIANTS and variant(name).attention
 
 
 def shipped_accuracy(folder: Path) -> dict[str, Any]:
