@@ -19,7 +19,7 @@ from ..runtime.operators import MISSING, operators_library
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import DENSE, FUSED, PRECISIONS, Calibration, Family, Progress
+from .precisions import DENSE, FP32, FUSED, PRECISIONS, Calibration, Family, Progress
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -67,41 +67,19 @@ def export_bundle(
     if FUSED in precisions and operators_library() is None:
         raise ValueError(f"{FUSED} cannot be verified here: {MISSING}")
     with new_bundle_folder(out, overwrite=overwrite) as folder:
-        weights, graph = folder / "model.safetensors", folder / "fp32.onnx"
+        weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
-        model = export_network(checkpoint.network, checkpoint.spec.input_size, graph)
-        artefacts = {WEIGHTS: Artefact.of(weights), "fp32": _artefact(graph, "fp32", {"nodes": len(model.graph.node)})}
+        artefacts = {WEIGHTS: Artefact.of(weights), **_write_fp32(folder, checkpoint, precisions)}
+        typed = [name for name in precisions if name not in FP32]
         judged = None
-        if FUSED in precisions:
-            path = folder / f"{FUSED}.onnx"
-            fused = fuse_attention(model, deploy(checkpoint.network, checkpoint.spec.input_size))
-            onnx.save(fused, str(path))
-            artefacts[FUSED] = _artefact(path, "fp32", {"nodes": len(fused.graph.node)})
-        for name in (name for name in DENSE if name in precisions):
-            path = folder / f"{name}.onnx"
-            dense = export_network(checkpoint.network, checkpoint.spec.input_size, path, dense_from=DENSE[name])
-            artefacts[name] = _artefact(path, "fp32", {"nodes": len(dense.graph.node)})
-        typed = [name for name in precisions if name not in ("fp32", FUSED, *DENSE)]
         if typed:
-            family = Family(graph, checkpoint.spec, calibration, ranges_beside(out), progress)
-            for precision in typed:
-                written = family.write(precision)
-                onnx.checker.check_model(written.model, full_check=True)
-                path = folder / f"{precision}.onnx"
-                onnx.save(written.model, str(path))
-                measured = {"nodes": len(written.model.graph.node), **written.measured}
-                artefacts[precision] = _artefact(path, precision, measured)
+            family = Family(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
+            artefacts.update(_write_typed(folder, family, typed))
             judged = family.judge
         bundle = Bundle(
             folder, variant_name(checkpoint.network.config), checkpoint.spec, trained, checkpoint.note, artefacts
         )
-        batches = judged.batches if crops is None and judged is not None else crops
-        for rung in verify_bundle(bundle, batches):
-            if not rung.passed:
-                kind = "is not the network that it came from" if rung.name == "fp32" else "strays too far"
-                raise RuntimeError(f"the {rung.name} graph {kind}: {rung.fault}")
-            found = artefacts[rung.name]
-            artefacts[rung.name] = replace(found, measured={**found.measured, "parity": rung.facts()})
+        artefacts.update(_verified(bundle, judged.batches if crops is None and judged is not None else crops))
         if whole:
             for name, path in write_whole(bundle).items():
                 precision = name.partition("_")[2]
@@ -110,6 +88,44 @@ def export_bundle(
         write_manifest(bundle)
         write_card(bundle)
     return open_bundle(out)
+
+
+def _write_fp32(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
+    """`fp32`, and those of its equal forms that were asked for."""
+    network, size, path = checkpoint.network, checkpoint.spec.input_size, folder / "fp32.onnx"
+    models = {"fp32": export_network(network, size, path)}
+    if FUSED in names:
+        models[FUSED] = fuse_attention(models["fp32"], deploy(network, size))
+        onnx.save(models[FUSED], str(folder / f"{FUSED}.onnx"))
+    for name in (name for name in DENSE if name in names):
+        models[name] = export_network(network, size, folder / f"{name}.onnx", dense_from=DENSE[name])
+    return {
+        name: _artefact(folder / f"{name}.onnx", "fp32", {"nodes": len(model.graph.node)})
+        for name, model in models.items()
+    }
+
+
+def _write_typed(folder: Path, family: Family, names: Iterable[str]) -> dict[str, Artefact]:
+    """The graphs of other precisions."""
+    artefacts = {}
+    for name in names:
+        written, path = family.write(name), folder / f"{name}.onnx"
+        onnx.checker.check_model(written.model, full_check=True)
+        onnx.save(written.model, str(path))
+        artefacts[name] = _artefact(path, name, {"nodes": len(written.model.graph.node), **written.measured})
+    return artefacts
+
+
+def _verified(bundle: Bundle, batches: Iterable[LabelledBatch] | None) -> dict[str, Artefact]:
+    """The artefacts with what the parity ladder found; RuntimeError names the first rung that does not hold."""
+    artefacts = {}
+    for rung in verify_bundle(bundle, batches):
+        if not rung.passed:
+            kind = "is not the network that it came from" if rung.artefact.precision == "fp32" else "strays too far"
+            raise RuntimeError(f"the {rung.name} graph {kind}: {rung.fault}")
+        found = bundle.artefacts[rung.name]
+        artefacts[rung.name] = replace(found, measured={**found.measured, "parity": rung.facts()})
+    return artefacts
 
 
 def _artefact(path: Path, precision: str, measured: Mapping[str, Any]) -> Artefact:

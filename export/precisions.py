@@ -29,10 +29,12 @@ log = logging.getLogger(__name__)
 FUSED = "fp32_cpu"
 DENSE = {f"fp32_dense{branch}": branch for branch in (3, 2, 1, 0)}
 """Equal forms of FP32 for `lehrnet tune`: LConvs as dense convs from that branch on, 0 being the finest."""
-PRECISIONS = ("fp32", FUSED, *DENSE, "fp16", "bf16", "int8", "int8_cpu")
+FP32 = ("fp32", FUSED, *DENSE)
+"""All of which compute the same."""
+PRECISIONS = (*FP32, "fp16", "bf16", "int8", "int8_cpu")
 """fp32_cpu is FP32 with our own operator for ONNX Runtime's CPU: see `fused`. int8 is TensorRT's form: symmetric Q/DQ,
 the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in FP32."""
-RUN_HERE = ("fp32", FUSED, *DENSE, "fp16", "int8", "int8_cpu")
+RUN_HERE = (*FP32, "fp16", "int8", "int8_cpu")
 """Those that ONNX Runtime's CPU can run."""
 TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
