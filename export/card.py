@@ -49,10 +49,11 @@ def _ladder(bundle: Bundle) -> str:
         "keypoints, AP against labels, each person in their own crop.\n\n"
     )
     text += _table(ladder_rows(ladder))
-    rows = [("joint", *(f"{rung['rung']}, px" for rung in ladder[1:]))]
+    rounded = [rung for rung in ladder if rung["precision"] != "fp32"]
+    rows = [("joint", *(f"{rung['rung']}, px" for rung in rounded))]
     for joint in bundle.spec.joints.joints:
-        rows.append((joint, *(_spread(rung["drift"]["by_joint"][joint]) for rung in ladder[1:])))
-    return text + (f"\nDrift of every joint, median and 99th percentile:\n\n{_table(rows)}" if ladder[1:] else "")
+        rows.append((joint, *(_spread(rung["drift"]["by_joint"][joint]) for rung in rounded)))
+    return text + (f"\nDrift of every joint, median and 99th percentile:\n\n{_table(rows)}" if rounded else "")
 
 
 def _spread(px: Sequence[float | None]) -> str:
