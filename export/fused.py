@@ -43,6 +43,10 @@ def fuse_attention(model: ModelProto, deployed: nn.Module) -> ModelProto:
     copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
     del fused.graph.node[:]
     fused.graph.node.extend(copies)
+    read = {name for node in copies for name in node.input}
+    used = [tensor for tensor in fused.graph.initializer if tensor.name in read]  # not what the old nodes read
+    del fused.graph.initializer[:]
+    fused.graph.initializer.extend(used)
     fused.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
     return fused
 
