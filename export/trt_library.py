@@ -7,7 +7,6 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -197,22 +196,3 @@ def progress_monitor(library: TrtLibrary, show: Any) -> Any:
                 self.bars.pop(phase_name).close()
 
     return Monitor()
-
-
-def names_used() -> Sequence[str]:
-    """Every name of TensorRT's Python interface that building uses, for a test against the real bindings."""
-    return (
-        *("ILogger", "Builder", "OnnxParser", "IProgressMonitor", "BuilderFlag", "NetworkDefinitionCreationFlag"),
-        *("create_network", "parse_from_file", "get_error", "desc", "num_errors", "create_builder_config"),
-        *("create_optimization_profile", "set_shape", "add_optimization_profile", "build_serialized_network"),
-        *("num_inputs", "get_input", "num_layers", "set_flag", "VERSION_COMPATIBLE", "progress_monitor"),
-    )
-
-
-def names_of_tensorrt() -> Sequence[str]:
-    """Those that only TensorRT 10 and 11 need."""
-    return (
-        *("STRONGLY_TYPED", "set_memory_pool_limit", "WORKSPACE", "MemoryPoolType", "HardwareCompatibilityLevel"),
-        *("AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY", "hardware_compatibility_level", "default_device_type", "DLA_core"),
-        *("DeviceType", "GPU_FALLBACK", "create_timing_cache", "set_timing_cache", "get_timing_cache", "serialize"),
-    )

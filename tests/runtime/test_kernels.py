@@ -15,22 +15,16 @@ from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
 from lehrnet.pose.points import find_points
 from lehrnet.pose.spec import COCO
 
+pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
+
+from lehrnet.runtime.cuda_kernels import CropRecord
+
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="compiling takes g++")
 
 SPEC = replace(COCO, input_size=(64, 32))
 BOXES = np.array([[10, 5, 40, 44], [-20.5, -8.25, 30.75, 60], [30.25, 20.5, 33.5, 26.75], [90, 90, 99, 99]], np.float32)
 FORMATS = {"bgr": 0, "rgb": 1, "bgra": 2, "rgba": 3, "gray": 4, "nv12": 5}
 METHODS = {"quarter": 0, "dark": 1, "udp": 2}
-
-
-class CropSpec(ctypes.Structure):
-    _fields_ = (
-        ("height", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-        ("padding", ctypes.c_double),
-        ("scale", ctypes.c_float * 3),
-        ("shift", ctypes.c_float * 3),
-    )
 
 
 class EmaWeights(ctypes.Structure):
@@ -65,7 +59,7 @@ def test_a_crop_is_the_definition_s(name: str, kernels: ctypes.CDLL) -> None:
         picture = np.ascontiguousarray(bgr[..., planes[name]])
         bgr = bgr[..., [1, 1, 1]] if name == "gray" else bgr
     scale, shift = 1 / (255 * np.array(SPEC.std)), -np.array(SPEC.mean) / np.array(SPEC.std)
-    spec = CropSpec(64, 32, SPEC.padding, (ctypes.c_float * 3)(*scale), (ctypes.c_float * 3)(*shift))
+    spec = CropRecord.of(SPEC)
     found, affines = np.empty((len(BOXES), 3, 64, 32), np.float32), np.empty((len(BOXES), 3))
     kernels.crop_on_the_cpu(
         pointer(picture), chroma, 64, 48, picture.strides[0], FORMATS[name], pointer(BOXES), len(BOXES),
