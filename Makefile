@@ -16,8 +16,15 @@ slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its t
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[rtx-build]"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
 
-kernels: $(READY)  ## CUDA kernels for every architecture, with nvcc; the runtime finds them
+kernels: $(READY) build/cuda12/ready  ## CUDA kernels for every GPU, with nvcc 13 and NVRTC 12; the runtime finds them
 	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin
+	build/cuda12/bin/python -I runtime/nvrtc.py runtime/kernels/lehrnet_cuda12.ptx
+
+build/cuda12/ready:  # NVRTC 12.2 writes PTX that every driver since JetPack 6.0's takes
+	$(PYTHON) -m venv build/cuda12
+	build/cuda12/bin/python -m pip install --quiet --disable-pip-version-check \
+		"cuda-bindings==12.9.*" "nvidia-cuda-nvrtc-cu12==12.2.140"
+	touch $@
 
 operators: $(READY)  ## the C++ library, and with it the operators of fp32_cpu graphs; takes CMake, Ninja and a C++ compiler
 	test -n "$(ONNXRUNTIME_INCLUDE_DIR)" || runtime/embed/fetch_onnxruntime.sh build/onnxruntime

@@ -4,21 +4,17 @@ The operator is `lehrnet.EMA` of runtime/embed; a runtime without that library r
 """
 
 import re
-from collections.abc import Mapping
 
-import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import nn
 
 from ..calibration.graph import Graph
-from ..model.forms.attention import FrozenEMA
+from ..model.forms.attention import FrozenEMA, group_weights
 
 DOMAIN = "lehrnet"
 VERSION = 1
 ATTENTION = re.compile(r"(.*/attention)/")
-WEIGHTS = ("gate", "gate_bias", "local", "local_bias", "scale", "shift", "mean", "mean_bias")
-"""In the operator's order: runtime/embed/src/ema.h."""
 
 
 def fuse_attention(model: ModelProto, deployed: nn.Module) -> ModelProto:
@@ -65,7 +61,8 @@ def _fused(
     if total.op_type != "Add" or relu.op_type != "Relu":
         raise ValueError(f"{path} is followed by {total.op_type} and {relu.op_type}, expected Add and Relu")
     (shortcut,) = (name for name in total.input if name != result)
-    tensors = [numpy_helper.from_array(array, f"{path}/{name}") for name, array in _weights(module).items()]
+    weights = group_weights(module).items()
+    tensors = [numpy_helper.from_array(tensor.numpy(), f"{path}/{name}") for name, tensor in weights]
     node = helper.make_node(
         "EMA",
         [source, shortcut, *(tensor.name for tensor in tensors)],
@@ -76,14 +73,6 @@ def _fused(
         epsilon=module.eps,
     )
     return node, [*nodes, total, relu], tensors
-
-
-def _weights(module: FrozenEMA) -> Mapping[str, np.ndarray]:
-    """One group's weights; the module repeats them for every group."""
-    width = module.get_buffer("gate").shape[1]
-    arrays = {name: module.get_buffer(name)[:width].numpy().copy() for name in WEIGHTS}
-    arrays["local_bias"] = arrays["local_bias"].sum(keepdims=True)
-    return arrays
 
 
 def _path(name: str) -> str:

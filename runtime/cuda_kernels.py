@@ -1,6 +1,7 @@
-"""The CUDA kernels of `runtime/kernels`, loaded from the fatbin that nvcc made ahead of time (`make kernels`)."""
+"""The CUDA kernels of `runtime/kernels`: compiled ahead of time by `make kernels`, or by NVRTC when missing."""
 
 import ctypes
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,17 @@ import numpy as np
 from ..pose.heatmap import DecodeMethod
 from ..pose.spec import PoseSpec
 from . import cuda
-from .cuda import Stream, call
+from .cuda import Gpu, Stream, call
+from .nvrtc import KERNELS, compile_kernels
 
-FATBIN = Path(__file__).with_name("kernels") / "lehrnet.fatbin"
-CROP_THREADS, DECODE_THREADS = 128, 128
+log = logging.getLogger(__name__)
+
+FATBIN, PTX = "lehrnet.fatbin", "lehrnet_cuda12.ptx"
+CROP_THREADS, DECODE_THREADS, EMA_THREADS = 128, 128, 256
+EMA_CHANNELS = (1, 2, 4, 8)
+"""That a group may have; kernels/attention.h."""
+SHARED_BYTES = 48 << 10
+"""What every GPU gives a block without being asked."""
 METHODS: dict[DecodeMethod, int] = {"quarter": 0, "dark": 1, "udp": 2}
 BGR = 0
 
@@ -55,16 +63,31 @@ AFFINE_BYTES = 3 * 8
 """`Affine` of kernels/crop.h."""
 
 
+def kernel_image(gpu: Gpu, folder: Path = KERNELS) -> bytes:
+    """What the GPU's driver takes: a fatbin of CUDA 13's, PTX for CUDA 12; where that is missing, what NVRTC makes now.
+
+    FileNotFoundError where there is neither.
+    """
+    path = folder / (FATBIN if int(gpu.driver.partition(".")[0]) >= 13 else PTX)
+    if path.is_file():
+        return path.read_bytes() + b"\0"  # PTX is a string of C
+    architecture = f"sm_{gpu.compute_capability.replace('.', '')}"
+    try:
+        image = compile_kernels(architecture)
+    except ImportError as error:
+        raise FileNotFoundError(
+            f"no CUDA kernels at {path}: `make kernels` compiles them, with nvcc ({error})"
+        ) from error
+    log.info("no %s: kernels compiled for %s by NVRTC", path.name, architecture)
+    return image
+
+
 class Kernels:
     """The loaded kernels. Pointers are device addresses; all of it is enqueued on the stream given."""
 
-    def __init__(self, fatbin: Path = FATBIN) -> None:
-        if not fatbin.is_file():
-            raise FileNotFoundError(f"no CUDA kernels at {fatbin}: `make kernels` compiles them, with nvcc")
-        image = fatbin.read_bytes()
-        self._library = call(cuda.cudart.cudaLibraryLoadData, image, None, None, 0, None, None, 0)
-        self._crop = call(cuda.cudart.cudaLibraryGetKernel, self._library, b"lehrnet_crop_fp32")
-        self._decode = call(cuda.cudart.cudaLibraryGetKernel, self._library, b"lehrnet_decode")
+    def __init__(self, image: bytes) -> None:
+        self._library = call(cuda.driver.cuLibraryLoadData, image, None, None, 0, None, None, 0)
+        self._loaded: dict[str, Any] = {}
 
     def crop(
         self, stream: Stream, most: int, spec: CropRecord, *, inputs: Sequence[int], crops: int, affines: int
@@ -72,7 +95,7 @@ class Kernels:
         """Crops of up to `most` people. `inputs`: frames, the frame of each person, boxes, and how many people."""
         blocks = -(-spec.height * spec.width // CROP_THREADS)
         arguments = [*map(ctypes.c_uint64, inputs), spec, ctypes.c_uint64(crops), ctypes.c_uint64(affines)]
-        _launch(self._crop, (blocks, most, 1), CROP_THREADS, stream, arguments)
+        self._launch("lehrnet_crop_fp32", (blocks, most), CROP_THREADS, stream.handle, arguments)
 
     def decode(
         self, stream: Stream, most: int, spec: PoseSpec, *, heatmaps: int, affines: int, people: int, keypoints: int
@@ -80,19 +103,60 @@ class Kernels:
         """Keypoints (people, K, 3) of the heatmaps of up to `most` people."""
         height, width = spec.input_size
         numbers = (height // 4, width // 4, METHODS[spec.decode])
-        nothing = ctypes.c_uint64(0)
-        pointers = (ctypes.c_uint64(heatmaps), nothing, nothing, ctypes.c_uint64(affines), ctypes.c_uint64(people))
-        arguments = [*pointers, *map(ctypes.c_int32, numbers), ctypes.c_uint64(keypoints)]
-        _launch(self._decode, (len(spec.joints), most, 1), DECODE_THREADS, stream, arguments)
+        pointers = (heatmaps, 0, 0, affines, people)
+        arguments = [*_pointers(pointers), *map(ctypes.c_int32, numbers), *_pointers([keypoints])]
+        self._launch("lehrnet_decode", (len(spec.joints), most), DECODE_THREADS, stream.handle, arguments)
+
+    def ema(
+        self,
+        stream: int,
+        shape: tuple[int, int, int, int],
+        groups: int,
+        eps: float,
+        *,
+        pointers: Sequence[int],
+        out: int,
+        half: bool,
+        channels_last: bool,
+    ) -> None:
+        """EMA of maps (N, C, H, W): `pointers` to the maps, to a shortcut or 0, and to FrozenEMA's group weights."""
+        people, channels, height, width = shape
+        shared = ema_bytes(channels // groups, height, width)
+        bits = ctypes.c_int32.from_buffer_copy(ctypes.c_float(eps))
+        numbers = (channels // groups, height, width, int(channels_last))
+        arguments = [*_pointers(pointers), *map(ctypes.c_int32, numbers), bits, *_pointers([out])]
+        name = "lehrnet_ema_fp16" if half else "lehrnet_ema_fp32"
+        self._launch(name, (groups, people), EMA_THREADS, stream, arguments, shared=shared)
 
     def close(self) -> None:
+        """Unload them; more than once is fine."""
         if self._library is not None:
-            call(cuda.cudart.cudaLibraryUnload, self._library)
+            call(cuda.driver.cuLibraryUnload, self._library)
         self._library = None
+        self._loaded.clear()
+
+    def _launch(
+        self, name: str, grid: tuple[int, int], threads: int, stream: int, arguments: Sequence[Any], *, shared: int = 0
+    ) -> None:
+        """Launch by the addresses of the arguments, as CUDA's own interface has it; CUDA copies them."""
+        if name not in self._loaded:
+            self._loaded[name] = call(cuda.driver.cuLibraryGetKernel, self._library, name.encode())
+        addresses = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(argument) for argument in arguments))
+        place = ctypes.addressof(addresses)
+        kernel = int(self._loaded[name])
+        call(cuda.driver.cuLaunchKernel, kernel, *grid, 1, threads, 1, 1, shared, stream, place, 0)
 
 
-def _launch(kernel: Any, grid: tuple[int, int, int], threads: int, stream: Stream, arguments: Sequence[Any]) -> None:
-    """Launch by the addresses of the arguments, as CUDA's own interface has it; CUDA copies them."""
-    addresses = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(argument) for argument in arguments))
-    place = ctypes.addressof(addresses)
-    call(cuda.driver.cuLaunchKernel, int(kernel), *grid, threads, 1, 1, 0, stream.handle, place, 0)
+def ema_bytes(channels: int, height: int, width: int) -> int:
+    """Shared memory of a group of so many channels; ValueError for maps that the kernel does not take."""
+    size = 4 * channels * (height * width + 2 * (height + width))
+    if channels not in EMA_CHANNELS or size > SHARED_BYTES - (2 << 10):  # 2 KiB are the block's own
+        raise ValueError(
+            f"the EMA kernel takes groups of {EMA_CHANNELS} channels in {SHARED_BYTES} bytes, not {channels} of "
+            f"{height}x{width} cells: use the form without it"
+        )
+    return size
+
+
+def _pointers(addresses: Sequence[int]) -> list[ctypes.c_uint64]:
+    return [ctypes.c_uint64(address) for address in addresses]

@@ -1,6 +1,6 @@
 """Exact rewrites of a trained network for inference: other operators, the same numbers."""
 
-from .attention import FrozenEMA, freeze_attention
+from .attention import FrozenEMA, freeze_attention, group_weights
 from .deploy import LConvForm, deploy
 from .lconv import LeanPair, SummedLConv, dense_lconv
 from .norms import fold_norms
@@ -17,4 +17,5 @@ __all__ = [
     "deploy",
     "fold_norms",
     "freeze_attention",
+    "group_weights",
 ]

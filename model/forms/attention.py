@@ -25,6 +25,17 @@ class FrozenEMA(nn.Module):
         return attend(x, constants, self.groups, self.grid, self.eps)
 
 
+GROUP_WEIGHTS = ("gate", "gate_bias", "local", "local_bias", "scale", "shift", "mean", "mean_bias")
+"""What one kernel takes for a whole EMA, in this order: runtime/embed/src/ema.h and runtime/kernels/attention.h."""
+
+
+def group_weights(module: FrozenEMA) -> dict[str, Tensor]:
+    """The constants of one group, which all share; the biases of the 3x3 conv are summed, as its outputs are."""
+    width = module.get_buffer("gate").shape[1]
+    weights = {name: module.get_buffer(name)[:width].contiguous() for name in GROUP_WEIGHTS}
+    return {**weights, "local_bias": weights["local_bias"].sum(0, keepdim=True)}
+
+
 def freeze_attention(network: PoseNetwork, input_size: Grid) -> PoseNetwork:
     """A copy whose EMAs are frozen for crops of `input_size` (height, width)."""
     grids = output_grids(network, (EMA,), input_size)

@@ -98,16 +98,21 @@ LEHRNET_BOTH Colour blended(const Row& upper, const Row& lower, const Tap& colum
             between(a.blue, b.blue, c.blue, d.blue)};
 }
 
-// Calls visit(Row type's tag) with the kind of row that the frame has.
+template <class Row_>
+struct Tag {
+    using Row = Row_;
+};
+
+// Calls visit(Tag<...>) with the kind of row that the frame has.
 template <class Visit>
 LEHRNET_BOTH void by_format(std::int32_t format, const Visit& visit) {
     switch (format) {
-        case BGR: return visit(static_cast<Interleaved<2, 1, 0, 3>*>(nullptr));
-        case RGB: return visit(static_cast<Interleaved<0, 1, 2, 3>*>(nullptr));
-        case BGRA: return visit(static_cast<Interleaved<2, 1, 0, 4>*>(nullptr));
-        case RGBA: return visit(static_cast<Interleaved<0, 1, 2, 4>*>(nullptr));
-        case GRAY: return visit(static_cast<Interleaved<0, 0, 0, 1>*>(nullptr));
-        default: return visit(static_cast<Nv12Row*>(nullptr));
+        case BGR: return visit(Tag<Interleaved<2, 1, 0, 3>>{});
+        case RGB: return visit(Tag<Interleaved<0, 1, 2, 3>>{});
+        case BGRA: return visit(Tag<Interleaved<2, 1, 0, 4>>{});
+        case RGBA: return visit(Tag<Interleaved<0, 1, 2, 4>>{});
+        case GRAY: return visit(Tag<Interleaved<0, 0, 0, 1>>{});
+        default: return visit(Tag<Nv12Row>{});
     }
 }
 

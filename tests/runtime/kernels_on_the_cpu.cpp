@@ -1,16 +1,48 @@
 // The blocks of the CUDA kernels run on the CPU, thread after thread, as kernels.cu runs them at once.
+#include "../../runtime/kernels/attention.h"
 #include "../../runtime/kernels/blocks.h"
 
 #include <vector>
 
+namespace lehrnet {
+
+struct Half {
+    _Float16 value;
+};
+float get(const Half* from) { return static_cast<float>(from->value); }
+void put(Half* to, float value) { to->value = static_cast<_Float16>(value); }
+
+}  // namespace lehrnet
+
 namespace {
 
-constexpr int THREADS = 128;
+constexpr int DECODE_THREADS = 128;
 constexpr int EMA_THREADS = 256;
 
-template <class Phase>
-void all(int threads, const Phase& phase) {
-    for (int thread = 0; thread < threads; ++thread) phase(thread);
+template <int Threads>
+struct InTurn {
+    template <class Phase>
+    void operator()(const Phase& phase) const {
+        for (int thread = 0; thread < Threads; ++thread) phase(thread);
+    }
+};
+
+template <class Number>
+void ema(const Number* maps, const Number* shortcut, const lehrnet::EmaWeights& weights, int people, int groups,
+         int channels, int height, int width, bool channels_last, Number* out) {
+    std::vector<float> memory(lehrnet::EmaBlock<EMA_THREADS>::workspace(channels, height, width));
+    const int cells = height * width, all = groups * channels;
+    const lehrnet::Layout layout = channels_last ? lehrnet::Layout{1, all} : lehrnet::Layout{cells, 1};
+    for (int person = 0; person < people; ++person) {
+        for (int group = 0; group < groups; ++group) {
+            const std::size_t start = static_cast<std::size_t>(person) * all * cells +
+                                      static_cast<std::size_t>(group) * channels * (channels_last ? 1 : cells);
+            lehrnet::EmaBlock<EMA_THREADS> block;
+            block.place_in(memory.data(), channels, height, width);
+            lehrnet::run_ema(block, maps + start, weights, shortcut ? shortcut + start : nullptr, out + start, layout,
+                             InTurn<EMA_THREADS>{});
+        }
+    }
 }
 
 }  // namespace
@@ -28,8 +60,8 @@ void crop_on_the_cpu(const std::uint8_t* data, const std::uint8_t* chroma, int w
         for (int pixel = 0; pixel < plane; ++pixel) {
             const lehrnet::Tap rows = lehrnet::tap(affine.scale * (pixel / spec->width) + affine.y, height);
             const lehrnet::Tap column = lehrnet::tap(affine.scale * (pixel % spec->width) + affine.x, width);
-            lehrnet::by_format(format, [&](auto* row) {
-                using Row = std::remove_pointer_t<decltype(row)>;
+            lehrnet::by_format(format, [&](auto tag) {
+                using Row = typename decltype(tag)::Row;
                 const auto colour = lehrnet::blended(Row(frame, rows.first), Row(frame, rows.second), column, rows);
                 float* out = crops + 3 * static_cast<std::size_t>(person) * plane + pixel;
                 out[0] = colour.red * spec->scale[0] + spec->shift[0];
@@ -48,35 +80,23 @@ void decode_on_the_cpu(const float* heatmaps, const float* of_mirrored, const st
             const std::size_t first = static_cast<std::size_t>(person) * joints;
             const float* flipped = of_mirrored ? of_mirrored + (first + mirror[joint]) * size : nullptr;
             const lehrnet::HeatMap map = {heatmaps + (first + joint) * size, flipped, height, width};
-            lehrnet::DecodeBlock<THREADS> block;
-            all(THREADS, [&](int thread) { block.scan(thread, map); });
-            for (int half = THREADS / 2; half > 0; half /= 2) all(THREADS, [&](int thread) { block.fold(thread, half); });
-            all(THREADS, [&](int thread) { block.smooth_rows(thread, map, method); });
-            all(THREADS, [&](int thread) { block.smooth_sites(thread, map, method); });
             const double* affine = affines + 3 * person;
-            keypoints[first + joint] = block.finish(map, method, {affine[0], affine[1], affine[2]});
+            lehrnet::DecodeBlock<DECODE_THREADS> block;
+            lehrnet::run_decode(block, map, method, {affine[0], affine[1], affine[2]}, keypoints + first + joint,
+                                InTurn<DECODE_THREADS>{});
         }
     }
 }
 
-void ema_on_the_cpu(const float* maps, const lehrnet::EmaWeights* weights, int people, int groups, int channels,
-                    int height, int width, float* out) {
-    std::vector<float> memory(lehrnet::EmaBlock<EMA_THREADS>::workspace(channels, height, width));
-    const std::size_t size = static_cast<std::size_t>(channels) * height * width;
-    for (int group = 0; group < people * groups; ++group) {
-        lehrnet::EmaBlock<EMA_THREADS> block;
-        block.place_in(memory.data(), channels, height, width);
-        all(EMA_THREADS, [&](int thread) { block.load(thread, maps + group * size); });
-        all(EMA_THREADS, [&](int thread) { block.pool(thread); });
-        all(EMA_THREADS, [&](int thread) { block.gate(thread, *weights); });
-        for (const bool squares : {false, true}) {
-            all(EMA_THREADS, [&](int thread) { block.add_up(thread, squares); });
-            all(EMA_THREADS, [&](int thread) { block.settle(thread, squares, weights->eps); });
-        }
-        all(EMA_THREADS, [&](int thread) { block.weigh(thread, *weights); });
-        all(EMA_THREADS, [&](int thread) { block.soften(thread); });
-        all(EMA_THREADS, [&](int thread) { block.weigh_map(thread, *weights, out + group * size); });
-    }
+void ema_on_the_cpu(const float* maps, const float* shortcut, const lehrnet::EmaWeights* weights, int people, int groups,
+                    int channels, int height, int width, int channels_last, float* out) {
+    ema(maps, shortcut, *weights, people, groups, channels, height, width, channels_last != 0, out);
+}
+
+void ema_fp16_on_the_cpu(const lehrnet::Half* maps, const lehrnet::Half* shortcut, const lehrnet::EmaWeights* weights,
+                         int people, int groups, int channels, int height, int width, int channels_last,
+                         lehrnet::Half* out) {
+    ema(maps, shortcut, *weights, people, groups, channels, height, width, channels_last != 0, out);
 }
 
 }  // extern "C"

@@ -1,7 +1,8 @@
-"""The CUDA kernels' arithmetic, on the CPU, against the definitions in NumPy and PyTorch; and their compilation."""
+"""The CUDA kernels' arithmetic, on the CPU, against the definitions in NumPy; and their compilation."""
 
 import ctypes
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,14 +26,6 @@ SPEC = replace(COCO, input_size=(64, 32))
 BOXES = np.array([[10, 5, 40, 44], [-20.5, -8.25, 30.75, 60], [30.25, 20.5, 33.5, 26.75], [90, 90, 99, 99]], np.float32)
 FORMATS = {"bgr": 0, "rgb": 1, "bgra": 2, "rgba": 3, "gray": 4, "nv12": 5}
 METHODS = {"quarter": 0, "dark": 1, "udp": 2}
-
-
-class EmaWeights(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("gate", "gate_bias", "conv", "conv_bias", "scale", "shift")),
-        *((name, ctypes.c_void_p) for name in ("local", "local_bias")),
-        ("eps", ctypes.c_float),
-    )
 
 
 def pointer(array: NDArray) -> ctypes.c_void_p:
@@ -106,31 +99,6 @@ def test_a_broken_heatmap_gives_nan_not_a_guess(broken: float, kernels: ctypes.C
     assert not np.isfinite(found[0, 1, 2])
 
 
-@pytest.mark.parametrize(("channels", "grid"), [(32, (64, 48)), (64, (32, 24)), (128, (16, 12)), (256, (8, 6))])
-def test_an_ema_is_the_module_s(channels: int, grid: tuple[int, int], kernels: ctypes.CDLL) -> None:
-    torch = pytest.importorskip("torch")
-    from lehrnet.model.ema import EMA
-
-    torch.manual_seed(channels)
-    ema = EMA(channels, 32)
-    for parameter in ema.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    maps = torch.randn(2, channels, *grid)
-    with torch.no_grad():
-        wanted = ema(maps).numpy()
-        share = ema.norm.bias.softmax(0)
-        local = torch.einsum("o,oikl->ikl", share, ema.conv.weight).contiguous()
-        state = ema.state_dict()
-        names = ("pointwise.weight", "pointwise.bias", "conv.weight", "conv.bias", "norm.weight", "norm.bias")
-        parts = (*(state[name] for name in names), local, (share * state["conv.bias"]).sum()[None])
-        arrays = [part.numpy().astype(np.float32).copy() for part in parts]
-    weights = EmaWeights(*(array.ctypes.data for array in arrays), ema.norm.eps)
-    found, source = np.empty(maps.shape, np.float32), maps.numpy()
-    width = channels // 32
-    kernels.ema_on_the_cpu(pointer(source), ctypes.byref(weights), 2, 32, width, *grid, pointer(found))
-    np.testing.assert_allclose(found, wanted, atol=2e-5 * float(np.abs(wanted).max()))
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")
 def test_kernels_compile_for_every_architecture_without_spills(tmp_path: Path) -> None:
@@ -142,3 +110,21 @@ def test_kernels_compile_for_every_architecture_without_spills(tmp_path: Path) -
     for name, kernel in report.items():
         for architecture, used in kernel.items():
             assert used["spilled_bytes"] == 0, (name, architecture)
+
+
+@pytest.mark.slow
+def test_nvrtc_12_makes_ptx_that_orin_s_driver_takes(tmp_path: Path) -> None:
+    """As `make kernels` does; ptxas then finishes it as the driver would."""
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run(["make", "build/cuda12/ready"], cwd=root, check=True)
+    ptx = tmp_path / "kernels.ptx"
+    subprocess.run([root / "build/cuda12/bin/python", "-I", root / "runtime/nvrtc.py", ptx], check=True)
+    text = ptx.read_text()
+    assert ".version 8.2\n.target sm_72\n" in text
+    for name in ("crop_fp32", "crop_fp16", "decode", "ema_fp32", "ema_fp16"):
+        assert f".entry lehrnet_{name}(" in text
+    if shutil.which("ptxas") is None:
+        pytest.skip("no ptxas to finish it with")
+    command = ["ptxas", "-v", "-arch=sm_87", str(ptx), "-o", str(tmp_path / "kernels.cubin")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert said.count(" 0 bytes spill stores, 0 bytes spill loads") == 5

@@ -97,8 +97,8 @@ void crop_person(const lehrnet_image& image, const Affine& affine, const CropSpe
                  float* crop) {
     const Frame frame = frame_of(image);
     for (int x = 0; x < spec.width; ++x) columns[x] = tap(affine.scale * x + affine.x, frame.width);
-    by_format(frame.format, [&](auto* row) {
-        sample<std::remove_pointer_t<decltype(row)>>(frame, affine, spec, columns, crop);
+    by_format(frame.format, [&](auto tag) {
+        sample<typename decltype(tag)::Row>(frame, affine, spec, columns, crop);
     });
 }
 
