@@ -108,11 +108,15 @@ class Stream:
         self._own = handle is None
         self.handle: Any = handle
         if self._own:
-            self.handle = call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
+            self.handle = int(call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking))
 
     def synchronize(self) -> None:
         """Wait; Python's other threads go on."""
         call(cudart.cudaStreamSynchronize, self.handle)
+
+    def wait_for(self, event: "Event") -> None:
+        """What is enqueued from now on begins after the event; the host does not wait."""
+        call(cudart.cudaStreamWaitEvent, self.handle, event.handle, 0)
 
     @contextlib.contextmanager
     def capture(self) -> Iterator["Graph"]:
@@ -135,6 +139,26 @@ class Stream:
     def close(self) -> None:
         if self._own and self.handle is not None:
             call(cudart.cudaStreamDestroy, self.handle)
+        self.handle = None
+
+
+class Event:
+    """A place in a stream's work that others can wait for."""
+
+    def __init__(self) -> None:
+        self.handle: Any = int(call(cudart.cudaEventCreateWithFlags, cudart.cudaEventDisableTiming))
+
+    def record(self, stream: Stream) -> None:
+        """Here, in the stream's work so far."""
+        call(cudart.cudaEventRecord, self.handle, stream.handle)
+
+    def synchronize(self) -> None:
+        """The host waits; Python's other threads go on."""
+        call(cudart.cudaEventSynchronize, self.handle)
+
+    def close(self) -> None:
+        if self.handle is not None:
+            call(cudart.cudaEventDestroy, self.handle)
         self.handle = None
 
 

@@ -1,162 +1,200 @@
 """Pixels to keypoints on the GPU: crop, network and decode are one CUDA graph for each batch bucket.
 
 Frames go up, keypoints come down; boxes, the frames' addresses and the number of people are read from device memory, so
-that a graph that was captured once serves every frame. Not yet run on a GPU: tested on stand-ins for CUDA and TensorRT,
-which run the kernels' own arithmetic on the CPU.
+that a graph that was captured once serves every frame. While one batch is computed the next is uploaded. Not yet run on
+a GPU: tested on stand-ins for CUDA and for the networks, which run the kernels' own arithmetic on the CPU.
 """
 
 import ctypes
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..pose.spec import PoseSpec
-from .cuda import Graph, Mirrored, Stream, device_of
+from .cuda import Event, Graph, Mirrored, Stream
 from .cuda_kernels import AFFINE_BYTES, BGR, CropRecord, FrameRecord, Kernels
-from .tensorrt_session import TensorRtSession
+from .device_arrays import DeviceArray, DeviceFrame
+from .graph_session import GraphSession
+from .inputs import is_on_gpu
 
 Item = tuple[Any, NDArray[np.float64]]
-"""A BGR image (H, W, 3) of uint8, NumPy's or with `__cuda_array_interface__`, and its boxes (N, 4), checked."""
+"""A BGR image (H, W, 3) of uint8, NumPy's or on the GPU, and its boxes (N, 4), checked."""
+LANES = 2
+"""Batches on their way at once."""
 
 
-@dataclass(frozen=True)
-class DeviceFrame:
-    """A BGR frame that lies on the GPU already: PyTorch's, CuPy's or PyCUDA's."""
+class Lane:
+    """The buffers of one batch on its way. The host fills them while the GPU works on another lane's."""
 
-    address: int
-    height: int
-    width: int
-    stride: int
-    """Bytes from row to row."""
-    producer: int
-    """The stream that writes it; 0 is CUDA's default."""
+    def __init__(self, most: int, joints: int) -> None:
+        with ExitStack() as undo:
 
-    @classmethod
-    def of(cls, array: Any, device: int) -> "DeviceFrame":
-        """Read an array's `__cuda_array_interface__`; ValueError for another shape, type, layout or GPU."""
-        interface = array.__cuda_array_interface__
-        shape, kind = tuple(interface["shape"]), interface["typestr"]
-        if len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != "|u1":
-            raise ValueError(f"frame has shape {shape} and type {kind}, expected (height, width, 3) of uint8 in BGR")
-        strides = interface.get("strides") or (3 * shape[1], 3, 1)
-        if tuple(strides[1:]) != (3, 1) or strides[0] < 3 * shape[1]:
-            raise ValueError(f"frame has strides {tuple(strides)}, expected rows of interleaved BGR")
-        address = int(interface["data"][0])
-        where = device_of(address)
-        if where != device:
-            place = "the host's memory" if where is None else f"cuda:{where}"
-            raise ValueError(f"frame lies in {place}, expected cuda:{device}, where the engine is")
-        return cls(address, shape[0], shape[1], int(strides[0]), int(interface.get("stream") or 0))
+            def mirrored(*shape: int, dtype: Any = np.float32) -> Mirrored:
+                return undo.enter_context(closing(Mirrored(shape, dtype)))
+
+            self.boxes, self.keypoints = mirrored(most, 4), mirrored(most, joints, 3)
+            self.people, self.frame_of = mirrored(1, dtype=np.int32), mirrored(most, dtype=np.int32)
+            self.frames = mirrored(most, ctypes.sizeof(FrameRecord), dtype=np.uint8)
+            self.affines = mirrored(most, AFFINE_BYTES, dtype=np.uint8)
+            self.uploaded, self.done = (undo.enter_context(closing(Event())) for _ in range(2))
+            self._undo = undo.pop_all()
+        self.pixels: list[Mirrored] = []  # by place of a frame in its batch; they grow
+        self.owners: list[Any] = []
+
+    def room_for(self, place: int, size: int) -> Mirrored:
+        """Memory for a frame's bytes."""
+        if place == len(self.pixels):
+            self.pixels.append(Mirrored((size,), np.uint8))
+        elif self.pixels[place].bytes < size:
+            self.pixels.pop(place).close()
+            self.pixels.insert(place, Mirrored((size,), np.uint8))
+        return self.pixels[place]
+
+    def close(self) -> None:
+        self._undo.close()
+        for part in self.pixels:
+            part.close()
+        self.pixels.clear()
 
 
 class CudaPipeline:
-    """An engine with crop and decode beside it on the device. One thread at a time, as its session."""
+    """A network with crop and decode beside it on the device. One thread at a time, as its session."""
 
-    def __init__(self, session: TensorRtSession, spec: PoseSpec, kernels: Kernels | None = None) -> None:
-        self.session, self.spec, self.kernels = session, spec, kernels or Kernels()
-        most = self.largest_batch = session.batches[-1]
+    def __init__(self, session: GraphSession, spec: PoseSpec, kernels: Kernels) -> None:
+        self.session, self.spec, self.kernels = session, spec, kernels
+        self.largest_batch = session.batches[-1]
         self._record = CropRecord.of(spec)
-        self._boxes = Mirrored((most, 4))
-        self._frame_of = Mirrored((most,), np.int32)
-        self._frames = Mirrored((most, ctypes.sizeof(FrameRecord)), np.uint8)
-        self._people = Mirrored((1,), np.int32)
-        self._affines = Mirrored((most, AFFINE_BYTES), np.uint8)
-        self._keypoints = Mirrored((most, len(spec.joints), 3))
-        self._pixels: list[Mirrored] = []  # by place of a frame in its batch; they grow
-        self._graphs: dict[int, tuple[Any, Graph]] = {}
+        self._lanes = [Lane(self.largest_batch, len(spec.joints)) for _ in range(LANES)]
+        self._uploads = Stream()
+        self._turn = 0
+        self._prepared: dict[int, Any] = {}
+        self._graphs: dict[tuple[int, int], Graph] = {}
 
-    def keypoints(self, items: Sequence[Item]) -> NDArray[np.float32]:
-        """Keypoints (n, K, 3) of the people of one batch of images, no more than the engine's largest bucket.
+    def run(self, batches: Iterable[Sequence[Item]]) -> Iterator[NDArray[np.float32]]:
+        """Keypoints (n, K, 3) of batch after batch, each no more people than the largest bucket.
 
         ValueError names the person whose heatmap holds NaN or infinity.
         """
+        flying: deque[tuple[Lane, int]] = deque()
+        try:
+            for items in batches:
+                if len(flying) == LANES:
+                    yield self._collect(*flying.popleft())
+                flying.append(self._start(items))
+            while flying:
+                yield self._collect(*flying.popleft())
+        finally:
+            if flying:  # given up half-way: what was started ends, and its frames are let go
+                self.session.stream.synchronize()
+
+    def on_device(self, items: Sequence[Item]) -> DeviceArray:
+        """Keypoints (n, K, 3) of a batch, left on the GPU; the host does not wait.
+
+        They hold until the next but one batch begins. A joint whose heatmap is broken has NaN.
+        """
+        lane, people = self._start(items)
+        shape = (people, *lane.keypoints.host.shape[1:])
+        return DeviceArray(lane.keypoints.address, shape, self._gpu, self.session.stream)
+
+    def close(self) -> None:
+        """Give the memory back, the session's too; more than once is fine."""
+        for graph in self._graphs.values():
+            graph.close()
+        self._graphs.clear()
+        self._prepared.clear()
+        for part in (*self._lanes, self._uploads, self.kernels, self.session):
+            part.close()
+
+    @property
+    def _gpu(self) -> int:
+        return int(self.session.device.partition(":")[2])
+
+    def _start(self, items: Sequence[Item]) -> tuple[Lane, int]:
+        """Enqueue a batch; the lane that it is on, and its people."""
+        if not self.session.is_open:
+            raise ValueError("the session is closed")
+        place, lane = self._turn % LANES, self._lanes[self._turn % LANES]
         items = [(image, boxes) for image, boxes in items if len(boxes)]
         people = sum(len(boxes) for _, boxes in items)
         if people == 0:
-            return np.empty((0, *self._keypoints.host.shape[1:]), np.float32)
-        stream = self.session.stream
-        self._upload(items)
-        self._people.host[0] = people
+            return lane, 0
+        self._turn += 1
+        lane.done.synchronize()
+        self._fill(lane, items)
+        lane.people.host[0] = people
         bucket = self.session.bucket(people)
-        if bucket not in self._graphs:
-            self._graphs[bucket] = self._capture(bucket)
-        self._graphs[bucket][1].launch(stream)
-        stream.synchronize()
-        found = self._keypoints.host[:people].copy()
+        if (bucket, place) not in self._graphs:
+            self._graphs[bucket, place] = self._capture(bucket, lane)
+        stream = self.session.stream
+        lane.uploaded.record(self._uploads)
+        stream.wait_for(lane.uploaded)
+        self._graphs[bucket, place].launch(stream)
+        lane.done.record(stream)
+        return lane, people
+
+    def _collect(self, lane: Lane, people: int) -> NDArray[np.float32]:
+        if people == 0:
+            return np.empty((0, *lane.keypoints.host.shape[1:]), np.float32)
+        lane.done.synchronize()
+        lane.owners.clear()
+        found = lane.keypoints.host[:people].copy()
         broken = ~np.isfinite(found[..., 2])
         if broken.any():
             person, joint = np.argwhere(broken)[0]
             raise ValueError(f"the heatmap of person {person}, joint {joint} holds NaN or infinity")
         return found
 
-    def close(self) -> None:
-        """Give the memory back, the session's too; more than once is fine."""
-        for _, graph in self._graphs.values():
-            graph.close()
-        self._graphs.clear()
-        parts = (self._boxes, self._frame_of, self._frames, self._people, self._affines, self._keypoints)
-        for part in (*parts, *self._pixels, self.kernels, self.session):
-            part.close()
-        self._pixels.clear()
-
-    def _upload(self, items: Sequence[Item]) -> None:
+    def _fill(self, lane: Lane, items: Sequence[Item]) -> None:
         """Pixels to the device; boxes and the table of frames to pinned memory, from where the graph takes them."""
+        lane.owners.clear()
         start = 0
         for place, (image, boxes) in enumerate(items):
-            frame = self._on_device(place, image)
+            frame = self._on_device(lane, place, image)
             record = FrameRecord(frame.address, 0, frame.stride, 0, frame.width, frame.height, BGR)
-            self._frames.host[place] = np.frombuffer(bytes(record), np.uint8)
-            self._boxes.host[start : start + len(boxes)] = boxes
-            self._frame_of.host[start : start + len(boxes)] = place
+            lane.frames.host[place] = np.frombuffer(bytes(record), np.uint8)
+            lane.boxes.host[start : start + len(boxes)] = boxes
+            lane.frame_of.host[start : start + len(boxes)] = place
+            lane.owners.append(frame.owner)
             start += len(boxes)
 
-    def _on_device(self, place: int, image: Any) -> DeviceFrame:
-        """An image's own memory once its writer is done, or its copy on the device."""
-        if hasattr(image, "__cuda_array_interface__"):
-            frame = DeviceFrame.of(image, int(self.session.device.partition(":")[2]))
-            Stream(frame.producer).synchronize()
+    def _on_device(self, lane: Lane, place: int, image: Any) -> DeviceFrame:
+        """An image's own memory, read once its writer is done, or its copy on the device."""
+        if is_on_gpu(image):
+            frame = DeviceFrame.of(image, self._gpu, self._uploads)
+            if frame.producer is not None:
+                lane.uploaded.record(Stream(frame.producer))
+                self._uploads.wait_for(lane.uploaded)
             return frame
-        pixels = self._room_for(place, image.size)
+        pixels = lane.room_for(place, image.size)
         pixels.host[: image.size].reshape(image.shape)[:] = image
-        pixels.upload(image.size, self.session.stream)
+        pixels.upload(image.size, self._uploads)
         height, width = image.shape[:2]
-        return DeviceFrame(pixels.address, height, width, 3 * width, 0)
+        return DeviceFrame(pixels.address, height, width, 3 * width)
 
-    def _room_for(self, place: int, size: int) -> Mirrored:
-        if place == len(self._pixels):
-            self._pixels.append(Mirrored((size,), np.uint8))
-        elif self._pixels[place].bytes < size:
-            self._pixels[place].close()
-            self._pixels[place] = Mirrored((size,), np.uint8)
-        return self._pixels[place]
-
-    def _capture(self, bucket: int) -> tuple[Any, Graph]:
-        session, people = self.session, self._people.address
-        context = session.context(bucket)
-        with session.stream.capture() as graph:
-            for part, rows in ((self._boxes, bucket), (self._frame_of, bucket), (self._frames, bucket)):
-                part.upload(rows, session.stream)
-            self._people.upload(1, session.stream)
-            self.kernels.crop(
-                session.stream,
-                bucket,
-                self._record,
-                inputs=(self._frames.address, self._frame_of.address, self._boxes.address, people),
-                crops=session.crops.address,
-                affines=self._affines.address,
-            )
-            session.enqueue(context)
+    def _capture(self, bucket: int, lane: Lane) -> Graph:
+        session, stream = self.session, self.session.stream
+        if bucket not in self._prepared:
+            self._prepared[bucket] = session.prepare(bucket)
+        inputs = (lane.frames.address, lane.frame_of.address, lane.boxes.address, lane.people.address)
+        affines = lane.affines.address
+        with session.capture() as graph:
+            for part, rows in ((lane.boxes, bucket), (lane.frame_of, bucket), (lane.frames, bucket), (lane.people, 1)):
+                part.upload(rows, stream)
+            crops = session.crops.address
+            self.kernels.crop(stream, bucket, self._record, inputs=inputs, crops=crops, affines=affines)
+            session.enqueue(self._prepared[bucket])
             self.kernels.decode(
-                session.stream,
+                stream,
                 bucket,
                 self.spec,
                 heatmaps=session.heatmaps.address,
-                affines=self._affines.address,
-                people=people,
-                keypoints=self._keypoints.address,
+                affines=affines,
+                people=lane.people.address,
+                keypoints=lane.keypoints.address,
             )
-            self._keypoints.download(bucket, session.stream)
-        return context, graph
+            lane.keypoints.download(bucket, stream)
+        return graph

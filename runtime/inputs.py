@@ -1,7 +1,12 @@
 """What every session accepts: the names of devices, and the shape of crops."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+DLPACK_CUDA, DLPACK_MANAGED = 2, 13
+"""DLPack's types of devices."""
 
 
 def device_index(device: str) -> int | None:
@@ -22,3 +27,11 @@ def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None =
         raise ValueError(
             f"crops have shape {crops.shape} and type {crops.dtype}, expected (N, 3, {height}, {width}) of float32"
         )
+
+
+def is_on_gpu(image: Any) -> bool:
+    """Whether an image is an array in a GPU's memory: by `__cuda_array_interface__`, or by DLPack's word."""
+    if hasattr(image, "__cuda_array_interface__"):
+        return True
+    kind = image.__dlpack_device__()[0] if hasattr(image, "__dlpack_device__") else None
+    return kind is not None and int(kind) in (DLPACK_CUDA, DLPACK_MANAGED)

@@ -24,7 +24,11 @@ class FakeCuda:
         self.room, self.capability = memory, capability
         self.blocks: dict[int, ctypes.Array] = {}
         self.recording: list | None = None
-        self.launches = self.streams = self.graphs = 0
+        self.launches = self.streams = self.graphs = self.events = 0
+        self.driver = 13000
+        self.waits: list[tuple[int, int]] = []
+        self.recorded: list[tuple[int, int]] = []
+        self.image = b""
         self.fail_capture = False
         self.frame_device = self.context = self.context_device = 0
         self.chosen: list[int] = []
@@ -58,7 +62,7 @@ class FakeCuda:
 
     def cudaStreamCreateWithFlags(self, flags):  # noqa: N802
         self.streams += 1
-        return Code(0), 77
+        return Code(0), 76 + self.streams
 
     def cudaStreamDestroy(self, stream):  # noqa: N802
         self.streams -= 1
@@ -121,24 +125,50 @@ class FakeCuda:
         return Code(0), SimpleNamespace(name=b"Stand-in\0\0", major=self.capability[0], minor=self.capability[1])
 
     def cudaDriverGetVersion(self):  # noqa: N802
-        return Code(0), 13000
+        return Code(0), self.driver
 
     def cudaMemGetInfo(self):  # noqa: N802
         return Code(0), (1 << 30, 1 << 31)
 
-    def cudaLibraryLoadData(self, code, *options):  # noqa: N802
-        return Code(0), code
+    cudaEventDisableTiming = 2  # noqa: N815
 
-    def cudaLibraryUnload(self, library):  # noqa: N802
+    def cudaEventCreateWithFlags(self, flags):  # noqa: N802
+        self.events += 1
+        return Code(0), 500 + self.events
+
+    def cudaEventDestroy(self, event):  # noqa: N802
+        self.events -= 1
         return (Code(0),)
 
-    def cudaLibraryGetKernel(self, library, name):  # noqa: N802
-        return Code(0), {b"lehrnet_crop_fp32": 1, b"lehrnet_decode": 2}[name]
+    def cudaEventRecord(self, event, stream):  # noqa: N802
+        assert self.recording is None
+        self.recorded.append((event, stream))
+        return (Code(0),)
+
+    def cudaStreamWaitEvent(self, stream, event, flags):  # noqa: N802
+        self.waits.append((stream, event))
+        return (Code(0),)
+
+    def cudaEventSynchronize(self, event):  # noqa: N802
+        assert self.recording is None, "a capture does not wait"
+        return (Code(0),)
+
+    def cuLibraryLoadData(self, code, *options):  # noqa: N802
+        self.image = code
+        return Code(0), 9
+
+    def cuLibraryUnload(self, library):  # noqa: N802
+        return (Code(0),)
+
+    KERNELS = (b"lehrnet_crop_fp32", b"lehrnet_decode", b"lehrnet_ema_fp32", b"lehrnet_ema_fp16")
+
+    def cuLibraryGetKernel(self, library, name):  # noqa: N802
+        return Code(0), self.KERNELS.index(name)
 
     def cuLaunchKernel(self, kernel, *arguments):  # noqa: N802
         """The kernels' own arithmetic on the CPU, with the arguments as CUDA finds them: by their addresses."""
         grid, (*_, place, _) = arguments[:3], arguments
-        launch = self._crop if kernel == 1 else self._decode
+        launch = (self._crop, self._decode, self._ema, self._ema_fp16)[kernel]
         launch(grid, ctypes.cast(place, ctypes.POINTER(ctypes.c_void_p)))
         return (Code(0),)
 
@@ -172,6 +202,24 @@ class FakeCuda:
             )  # fmt: skip
 
         self.do(work)
+
+    def _ema(self, grid, at, run=None) -> None:
+        groups, people, _ = grid
+        maps, shortcut, *weights, out = (_pointer(at[place]) for place in (*range(10), 15))
+        channels, height, width, last = (int(_numbers(at[place], 1, np.int32)[0]) for place in (10, 11, 12, 13))
+        record = EmaRecord(*weights, float(_numbers(at[14], 1, np.float32)[0]))
+        run = run or self.kernels.ema_on_the_cpu
+        shape = (people, groups, channels, height, width, last)
+        self.do(lambda: run(_at(maps), _at(shortcut), ctypes.byref(record), *shape, _at(out)))
+
+    def _ema_fp16(self, grid, at) -> None:
+        self._ema(grid, at, self.kernels.ema_fp16_on_the_cpu)
+
+
+class EmaRecord(ctypes.Structure):
+    """`EmaWeights` of kernels/attention.h."""
+
+    _fields_ = (*((f"weight{number}", ctypes.c_void_p) for number in range(8)), ("eps", ctypes.c_float))
 
 
 def _at(address: int) -> ctypes.c_void_p:

@@ -1,6 +1,7 @@
 """Crop, engine and decode as one graph, on stand-ins that run the kernels' arithmetic: against the host's own way."""
 
 import ctypes
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,24 @@ pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
 
 from lehrnet.pose.crop import crop_people
 from lehrnet.pose.points import find_points
-from lehrnet.runtime import PoseEstimator, cuda_kernels
-from lehrnet.runtime.cuda_kernels import CropRecord, FrameRecord, Kernels
+from lehrnet.runtime import PoseEstimator
+from lehrnet.runtime.cuda import Gpu, OutOfDeviceMemoryError
+from lehrnet.runtime.cuda_kernels import CropRecord, FrameRecord, Kernels, kernel_image
 from lehrnet.runtime.cuda_pipeline import CudaPipeline
 from lehrnet.runtime.tensorrt_session import TensorRtSession
 
 
 @pytest.fixture
-def pipeline(engine: Path, fake_trt, fake_cuda, kernels, tmp_path: Path):
+def pipeline(engine: Path, fake_trt, fake_cuda, kernels):
     fake_cuda.kernels = kernels
-    (tmp_path / "kernels.fatbin").write_bytes(b"kernels")
     session = TensorRtSession(engine)
-    return CudaPipeline(session, session.spec, Kernels(tmp_path / "kernels.fatbin"))
+    return CudaPipeline(session, session.spec, Kernels(b"kernels"))
+
+
+def keypoints(pipeline: CudaPipeline, items) -> np.ndarray:
+    """Of one batch."""
+    (found,) = pipeline.run([items])
+    return found
 
 
 def picture(seed: int, height: int, width: int) -> np.ndarray:
@@ -47,17 +54,57 @@ def test_a_batch_of_several_frames_gives_what_the_host_finds(pipeline, fake_cuda
         [(small, BOXES[2:3])],
         [(small, BOXES[:0]), (large, BOXES[:3])],
     ]
-    for items in batches:
-        found = pipeline.keypoints(items)
+    for found, items in zip(pipeline.run(batches * 2), batches * 2, strict=True):
         np.testing.assert_allclose(found, wanted(items, pipeline.spec, stand_ins), atol=2e-3)
-    assert fake_cuda.graphs == 2  # of 4 and of 1: captured once each
-    assert fake_cuda.launches == len(batches)
+    assert fake_cuda.graphs == 3  # of 4 on both lanes, of 1 on the first: captured once each
+    assert fake_cuda.launches == 2 * len(batches)
+
+
+def test_the_next_batch_is_uploaded_while_one_is_computed(pipeline, fake_cuda, stand_ins) -> None:
+    """Two are on their way; the network's stream waits for the upload of each, the host for none before its turn."""
+    said = []
+    batches = [[(picture(number, 60, 60), BOXES[:2])] for number in range(4)]
+
+    def given():
+        for number, items in enumerate(batches):
+            said.append(f"give {number}")
+            yield items
+
+    for number, found in enumerate(pipeline.run(given())):
+        said.append(f"found {number}")
+        np.testing.assert_allclose(found, wanted(batches[number], pipeline.spec, stand_ins), atol=2e-3)
+    assert said == [
+        *("give 0", "give 1", "give 2", "found 0", "give 3", "found 1", "found 2", "found 3"),
+    ]
+    uploads, network = pipeline._uploads.handle, pipeline.session.stream.handle
+    assert uploads != network
+    uploaded = [lane.uploaded.handle for lane in pipeline._lanes]
+    assert fake_cuda.waits == [(network, event) for event in uploaded * 2]
+    assert [stream for event, stream in fake_cuda.recorded if event in uploaded] == [uploads] * 4
+
+
+def test_a_run_that_is_given_up_leaves_the_pipeline_usable(pipeline, stand_ins) -> None:
+    items = [(picture(1, 60, 60), BOXES[:2])]
+    for _ in pipeline.run([items] * 5):
+        break
+    np.testing.assert_allclose(keypoints(pipeline, items), wanted(items, pipeline.spec, stand_ins), atol=2e-3)
+
+
+def test_keypoints_may_stay_on_the_gpu(pipeline, stand_ins) -> None:
+    batches = [[(picture(number, 60, 60), BOXES[:count])] for number, count in ((1, 2), (2, 3))]
+    left = [pipeline.on_device(items) for items in batches]
+    for array, items in zip(left, batches, strict=True):
+        interface = array.__cuda_array_interface__
+        found = np.ctypeslib.as_array((ctypes.c_float * int(np.prod(array.shape))).from_address(array.address))
+        expected = wanted(items, pipeline.spec, stand_ins)
+        np.testing.assert_allclose(found.reshape(interface["shape"]), expected, atol=2e-3)
+        assert interface["stream"] == pipeline.session.stream.handle
 
 
 def test_an_estimator_splits_people_over_the_engine_s_batches(
-    pipeline, engine: Path, fake_cuda, stand_ins, monkeypatch, tmp_path: Path
+    pipeline, engine: Path, fake_cuda, stand_ins, monkeypatch
 ) -> None:
-    monkeypatch.setattr(Kernels.__init__, "__defaults__", (tmp_path / "kernels.fatbin",))
+    monkeypatch.setattr("lehrnet.runtime.cuda_kernels.kernel_image", lambda gpu: b"kernels")
     estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx")
     image, many = picture(3, 90, 120), np.concatenate([BOXES] * 3)[:11]
     found = estimator(image, many)
@@ -70,7 +117,7 @@ def test_an_estimator_splits_people_over_the_engine_s_batches(
 def test_without_kernels_crop_and_decode_stay_on_the_cpu_and_it_says_so(
     engine: Path, fake_trt, stand_ins, monkeypatch, caplog, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(Kernels.__init__, "__defaults__", (tmp_path / "none.fatbin",))
+    monkeypatch.setattr("lehrnet.runtime.cuda_kernels.kernel_image", partial(kernel_image, folder=tmp_path))
     estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx")
     assert "until then crop and decode run on the CPU" in caplog.text
     image = picture(3, 90, 120)
@@ -88,12 +135,39 @@ class OnDevice:
         self.__cuda_array_interface__, self.shape = {**interface, **changes}, image.shape
 
 
-def test_a_frame_on_the_gpu_is_read_where_it_lies(pipeline, fake_cuda, stand_ins) -> None:
+class ByDlpack:
+    """What JAX or a video decoder gives: NumPy's capsule, said to be a GPU's."""
+
+    def __init__(self, fake_cuda, image: np.ndarray) -> None:
+        _, address = fake_cuda.cudaMalloc(image.nbytes)
+        ctypes.memmove(address, image.ctypes.data, image.nbytes)
+        self.memory = np.ctypeslib.as_array((ctypes.c_uint8 * image.nbytes).from_address(address)).reshape(image.shape)
+        self.shape, self.streams = image.shape, []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: int):
+        self.streams.append(stream)
+        return self.memory.__dlpack__()
+
+
+@pytest.mark.parametrize("kind", [OnDevice, ByDlpack])
+def test_a_frame_on_the_gpu_is_read_where_it_lies(kind, pipeline, fake_cuda, stand_ins) -> None:
     image = picture(4, 90, 120)
-    before = len(pipeline._pixels)
-    found = pipeline.keypoints([(OnDevice(fake_cuda, image), BOXES[:3])])
+    frame = kind(fake_cuda, image)
+    found = keypoints(pipeline, [(frame, BOXES[:3])])
     np.testing.assert_allclose(found, wanted([(image, BOXES[:3])], pipeline.spec, stand_ins), atol=2e-3)
-    assert len(pipeline._pixels) == before
+    assert not any(lane.pixels for lane in pipeline._lanes)
+    if isinstance(frame, ByDlpack):
+        assert frame.streams == [pipeline._uploads.handle]  # its producer orders its work before ours
+
+
+def test_a_frame_s_writer_is_waited_for_by_the_gpu_not_by_the_host(pipeline, fake_cuda) -> None:
+    keypoints(pipeline, [(OnDevice(fake_cuda, picture(4, 90, 120), stream=42), BOXES[:1])])
+    event = pipeline._lanes[0].uploaded.handle
+    assert fake_cuda.recorded[0] == (event, 42)
+    assert fake_cuda.waits[0] == (pipeline._uploads.handle, event)
 
 
 @pytest.mark.parametrize(
@@ -107,13 +181,13 @@ def test_a_frame_on_the_gpu_is_read_where_it_lies(pipeline, fake_cuda, stand_ins
 )
 def test_a_frame_of_another_kind_is_refused(changes: dict, reason: str, pipeline, fake_cuda) -> None:
     with pytest.raises(ValueError, match=reason):
-        pipeline.keypoints([(OnDevice(fake_cuda, picture(4, 90, 120), **changes), BOXES[:1])])
+        keypoints(pipeline, [(OnDevice(fake_cuda, picture(4, 90, 120), **changes), BOXES[:1])])
 
 
 def test_a_frame_on_another_gpu_is_refused(pipeline, fake_cuda) -> None:
     fake_cuda.frame_device = 1
     with pytest.raises(ValueError, match="lies in cuda:1, expected cuda:0"):
-        pipeline.keypoints([(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])])
+        keypoints(pipeline, [(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])])
 
 
 def test_a_frame_on_the_gpu_is_not_copied_in_silence(tiny_bundle: Path, fake_cuda) -> None:
@@ -123,7 +197,7 @@ def test_a_frame_on_the_gpu_is_not_copied_in_silence(tiny_bundle: Path, fake_cud
 
 
 def test_nobody_is_nothing(pipeline, fake_cuda) -> None:
-    assert pipeline.keypoints([(picture(0, 8, 8), BOXES[:0])]).shape == (0, 17, 3)
+    assert keypoints(pipeline, [(picture(0, 8, 8), BOXES[:0])]).shape == (0, 17, 3)
     assert fake_cuda.launches == 0
 
 
@@ -135,14 +209,16 @@ def test_a_broken_heatmap_names_its_person(pipeline, fake_trt, stand_ins, monkey
 
     monkeypatch.setattr(stand_ins, "averaged", broken)
     with pytest.raises(ValueError, match="person 1, joint 3 holds NaN"):
-        pipeline.keypoints([(picture(0, 60, 60), BOXES[:2])])
+        keypoints(pipeline, [(picture(0, 60, 60), BOXES[:2])])
 
 
 def test_close_gives_everything_back_and_may_be_said_twice(pipeline, fake_cuda) -> None:
-    pipeline.keypoints([(picture(0, 60, 60), BOXES[:2])])
+    keypoints(pipeline, [(picture(0, 60, 60), BOXES[:2])])
     pipeline.close()
     pipeline.close()
-    assert (fake_cuda.blocks, fake_cuda.streams, fake_cuda.graphs) == ({}, 0, 0)
+    assert (fake_cuda.blocks, fake_cuda.streams, fake_cuda.graphs, fake_cuda.events) == ({}, 0, 0, 0)
+    with pytest.raises(ValueError, match="the session is closed"):
+        keypoints(pipeline, [(picture(0, 60, 60), BOXES[:2])])
 
 
 def test_records_are_those_of_the_kernels() -> None:
@@ -150,7 +226,24 @@ def test_records_are_those_of_the_kernels() -> None:
     assert ctypes.sizeof(CropRecord) == 40
 
 
-def test_without_compiled_kernels_it_says_how_to_make_them(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="`make kernels` compiles them"):
-        Kernels(tmp_path / "none.fatbin")
-    assert cuda_kernels.FATBIN.parent.is_dir()
+@pytest.mark.parametrize(("driver", "name"), [("13.0", "lehrnet.fatbin"), ("12.6", "lehrnet_cuda12.ptx")])
+def test_a_driver_gets_the_kernels_that_it_takes(driver: str, name: str, tmp_path: Path, monkeypatch) -> None:
+    orin = Gpu("Orin", "8.7", driver, 1000, 2000)
+    with pytest.raises(FileNotFoundError, match=f"{name}: `make kernels` compiles them, with nvcc .*NVRTC"):
+        kernel_image(orin, tmp_path)
+    monkeypatch.setattr("lehrnet.runtime.cuda_kernels.compile_kernels", lambda architecture: architecture.encode())
+    assert kernel_image(orin, tmp_path) == b"sm_87"
+    (tmp_path / name).write_bytes(b"ahead of time")
+    assert kernel_image(orin, tmp_path) == b"ahead of time\0"
+
+
+def test_out_of_memory_leaves_nothing_behind_and_the_session_usable(
+    engine: Path, fake_trt, fake_cuda, stand_ins
+) -> None:
+    session = TensorRtSession(engine)
+    blocks, fake_cuda.room = len(fake_cuda.blocks), 100
+    with pytest.raises(OutOfDeviceMemoryError, match="no room for"):
+        CudaPipeline(session, session.spec, Kernels(b"kernels"))
+    assert len(fake_cuda.blocks) == blocks
+    crops = np.zeros((1, 3, 64, 64), np.float32)
+    np.testing.assert_allclose(session.run(crops), stand_ins.averaged(crops, 17))

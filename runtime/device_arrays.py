@@ -1,0 +1,142 @@
+"""Arrays on a GPU that are other libraries', and ours for them: by `__cuda_array_interface__` and by DLPack.
+
+PyTorch, CuPy, PyCUDA and Numba speak the first; JAX and video decoders the second; PyTorch and CuPy both.
+"""
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+from .cuda import Stream, device_of
+from .inputs import DLPACK_CUDA
+
+UNSIGNED, FLOAT = 1, 2
+"""DLPack's codes of types."""
+CAPSULE = b"dltensor"
+
+
+@dataclass(frozen=True)
+class DeviceFrame:
+    """A BGR frame that lies on the GPU already."""
+
+    address: int
+    height: int
+    width: int
+    stride: int
+    """Bytes from row to row."""
+    producer: int | None = None
+    """The stream that writes it, by its handle; None where there is nothing to wait for."""
+    owner: Any = None
+    """What keeps the memory."""
+
+    @classmethod
+    def of(cls, array: Any, gpu: int, stream: Stream) -> "DeviceFrame":
+        """Read an array's interface; ValueError for another shape, type, layout or GPU.
+
+        `stream` is where the frame will be read: DLPack's producers order their work before it.
+        """
+        if hasattr(array, "__cuda_array_interface__"):
+            interface = array.__cuda_array_interface__
+            shape, strides, kind = tuple(interface["shape"]), interface.get("strides"), interface["typestr"]
+            address, producer, owner = int(interface["data"][0]), interface.get("stream"), array
+        else:
+            owner = array.__dlpack__(stream=stream.handle)
+            tensor = _read_capsule(owner)
+            address, shape, strides, kind = tensor.place()
+            producer = None
+        if len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != "|u1":
+            raise ValueError(f"frame has shape {shape} and type {kind}, expected (height, width, 3) of uint8 in BGR")
+        strides = tuple(strides or (3 * shape[1], 3, 1))
+        if strides[1:] != (3, 1) or strides[0] < 3 * shape[1]:
+            raise ValueError(f"frame has strides {strides}, expected rows of interleaved BGR")
+        where = device_of(address)
+        if where != gpu:
+            place = "the host's memory" if where is None else f"cuda:{where}"
+            raise ValueError(f"frame lies in {place}, expected cuda:{gpu}, where the network is")
+        return cls(address, shape[0], shape[1], strides[0], producer, owner)
+
+
+class DeviceArray:
+    """An array of float32 on the GPU, for `torch.as_tensor`, `torch.from_dlpack` and their like.
+
+    They order their work after the stream that fills it. Its memory is the pipeline's, which says for how long.
+    """
+
+    def __init__(self, address: int, shape: tuple[int, ...], gpu: int, stream: Stream) -> None:
+        self.address, self.shape, self.gpu, self.stream = address, shape, gpu, stream
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        data = (self.address, False)
+        return {"shape": self.shape, "typestr": "<f4", "data": data, "stream": self.stream.handle, "version": 3}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return DLPACK_CUDA, self.gpu
+
+    def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
+        """A capsule of DLPack's first version; the host waits for the array if a consumer's stream is named."""
+        if stream != -1:
+            self.stream.synchronize()
+        managed = _ManagedTensor.of(self.address, self.shape, *self.__dlpack_device__())
+        place = ctypes.addressof(managed)
+        _exported[place] = managed
+        return _python.PyCapsule_New(place, CAPSULE, None)
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_kind", ctypes.c_int32),
+        ("device", ctypes.c_int32),
+        ("axes", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("offset", ctypes.c_uint64),
+    )
+
+    def place(self) -> tuple[int, tuple[int, ...], tuple[int, ...] | None, str]:
+        """Address, shape, strides in bytes, and type as NumPy writes it."""
+        size = self.bits // 8
+        letter = {UNSIGNED: "u", FLOAT: "f"}.get(self.code, "?")
+        strides = tuple(size * step for step in self.strides[: self.axes]) if self.strides else None
+        kind = f"{'|' if size == 1 else '<'}{letter}{size}"
+        return (self.data or 0) + self.offset, tuple(self.shape[: self.axes]), strides, kind
+
+
+class _ManagedTensor(ctypes.Structure):
+    """DLManagedTensor."""
+
+    _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
+
+    @classmethod
+    def of(cls, address: int, shape: tuple[int, ...], device_kind: int, device: int) -> "_ManagedTensor":
+        sizes = (ctypes.c_int64 * len(shape))(*shape)
+        tensor = _Tensor(address, device_kind, device, len(shape), FLOAT, 32, 1, sizes, None, 0)
+        return cls(tensor, None, ctypes.cast(_let_go, ctypes.c_void_p))
+
+
+_exported: dict[int, _ManagedTensor] = {}
+"""What consumers still hold, by address; the memory that it describes is the pipeline's."""
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _let_go(place: int) -> None:
+    _exported.pop(place, None)
+
+
+_python = ctypes.pythonapi
+_python.PyCapsule_New.restype = ctypes.py_object
+_python.PyCapsule_New.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+_python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+_python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+
+
+def _read_capsule(capsule: Any) -> _Tensor:
+    """What a capsule points at, for as long as the capsule lives: its name stays, so that it frees what it holds."""
+    pointer = _python.PyCapsule_GetPointer(capsule, CAPSULE)
+    return _ManagedTensor.from_address(pointer).tensor
