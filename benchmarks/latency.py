@@ -15,10 +15,9 @@ from ..pose.crop import crop_people, transform_points
 from ..pose.heatmap import cells_to_crop, decode
 from ..pose.synthetic import draw_scene
 from ..runtime.bundle import Bundle, open_bundle
-from ..runtime.devices import chosen
 from ..runtime.draw import draw_poses
 from ..runtime.estimator import PoseEstimator, Poses
-from ..runtime.session import open_session
+from ..runtime.session import open_artefact
 from .gpu import memory_of_this_process
 
 FRAME = (720, 1280)  # height and width of the picture, px
@@ -47,7 +46,7 @@ def open_subjects(
         bundle = open_bundle(root)
         for precision in precisions:
             started = time.perf_counter()
-            session = open_session(bundle.path(chosen(bundle, precision, device)), device, threads)
+            session = open_artefact(bundle, precision, device, threads)
             session.run(np.zeros((1, 3, *bundle.spec.input_size), np.float32))
             cold = time.perf_counter() - started
             name = precision if len(bundles) == 1 else f"{root.name}/{precision}"

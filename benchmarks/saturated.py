@@ -5,9 +5,8 @@ import time
 from collections.abc import Sequence
 
 from ..runtime.bundle import Bundle
-from ..runtime.devices import chosen
 from ..runtime.estimator import PoseEstimator
-from ..runtime.session import open_session
+from ..runtime.session import open_artefact
 from .latency import picture, read_picture
 
 SECONDS = 3.0
@@ -26,8 +25,7 @@ def measure(
     if seconds <= 0 or not streams or min(streams) < 1:
         raise ValueError(f"{seconds} s, streams {list(streams)}: expected more than 0 s, and whole numbers from 1")
     estimators = [
-        PoseEstimator(open_session(bundle.path(chosen(bundle, precision, device)), device, threads=1), bundle.spec)
-        for _ in range(max(streams))
+        PoseEstimator(open_artefact(bundle, precision, device, threads=1), bundle.spec) for _ in range(max(streams))
     ]
     return {str(count): _rate(estimators[:count], people, seconds) for count in streams}
 

@@ -14,7 +14,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--boxes", type=Path, metavar="FILE", help="people: COCO JSON or xyxy JSON; else the whole image"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write keypoints.json and a picture for each image")
-    parser.add_argument("--precision", default="fp32", help="which of the bundle's graphs (%(default)s)")
+    parser.add_argument("--precision", default="fp32", help="graph or engine, fastest, or torch_fp16 (%(default)s)")
+    parser.add_argument("--otherwise", metavar="PRECISION", help="what may run where that cannot, such as fp32")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, steadier")
@@ -28,7 +29,12 @@ def _predict(options: argparse.Namespace) -> int:
 
     paths = list_images(options.source)
     estimator = PoseEstimator.open(
-        bundle_or_default(options.bundle), options.precision, options.device, threads=options.threads, flip=options.flip
+        bundle_or_default(options.bundle),
+        options.precision,
+        options.device,
+        threads=options.threads,
+        flip=options.flip,
+        otherwise=options.otherwise,
     )
     predictions = predict_to_folder(estimator, paths, options.boxes, options.out, options.min_score)
     if options.json:

@@ -82,8 +82,8 @@ class EMA(nn.Module):
             shift=every_group(self.norm.bias),
             mean=every_group(conv / (height * width)),
             mean_bias=every_group(conv_bias),
-            window_rows=_windows(height, like=conv).T,
-            window_columns=_windows(width, like=conv),
+            window_rows=windows(height, like=conv).T,
+            window_columns=windows(width, like=conv),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def _weights(x: Tensor, constants: EMAConstants, groups: int, grid: Grid, eps: f
     return torch.ones_like(constants.scale[:width])[None] @ local.reshape(cells) + share @ gated.reshape(cells)
 
 
-def _windows(size: int, like: Tensor) -> Tensor:
+def windows(size: int, like: Tensor) -> Tensor:
     """(size, 3) of 0 and 1: which cells a 3-tap kernel's taps see as it slides over `size` cells, zero-padded."""
     windows = like.new_ones(size, 3)
     windows[-1, 0] = 0

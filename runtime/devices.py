@@ -8,6 +8,8 @@ from .inputs import device_index
 
 FASTEST = "fastest"
 """Where a precision is asked for: what `lehrnet tune` found."""
+TORCH = "torch"
+"""What the name of a form of PyTorch's begins with, such as "torch_fp16": `torch_forms.TorchForm`."""
 
 
 def processor_name() -> str:

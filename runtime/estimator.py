@@ -1,6 +1,6 @@
 """Pixels and boxes in, keypoints out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +12,8 @@ from ..pose.crop import Affines, Image, check_boxes, check_image, crop_people
 from ..pose.points import find_points
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle
-from .devices import chosen
-from .session import Session, open_pipeline, open_session
+from .inputs import is_on_gpu
+from .session import Session, open_artefact, open_pipeline
 
 LARGEST_BATCH = 32  # crops that are in memory at once: 19 MB of input at 256x192
 
@@ -39,8 +39,8 @@ class Pipeline(Protocol):
     largest_batch: int
     """People that it takes at once."""
 
-    def keypoints(self, items: Sequence[tuple[Image, NDArray[np.float64]]]) -> NDArray[np.float32]:
-        """Keypoints (n, K, 3) of the people of a batch of images."""
+    def run(self, batches: Iterable[Sequence[tuple[Image, NDArray[np.float64]]]]) -> Iterator[NDArray[np.float32]]:
+        """Keypoints (n, K, 3) of the people of batch after batch of images."""
         ...
 
 
@@ -64,19 +64,22 @@ class PoseEstimator:
         *,
         threads: int | None = None,
         flip: bool = False,
+        otherwise: str | None = None,
     ) -> "PoseEstimator":
         """Open a bundle; its hashes are checked. `flip` also runs each mirrored crop and averages the heatmaps.
 
-        `precision` names an artefact; "weights" runs the network by PyTorch. `device`: see `open_session`.
+        `precision` names an artefact; "weights" runs the network by PyTorch, "torch_fp16" in its fast form for GPUs.
+        `otherwise` names another that may run where the first cannot. `device`: see `open_session`.
         """
         opened = open_bundle(Path(bundle))
-        session = open_session(opened.path(chosen(opened, precision, device)), device, threads)
+        session = open_artefact(opened, precision, device, threads, otherwise)
         return cls(session, opened.spec, flip=flip, pipeline=None if flip else open_pipeline(session, opened.spec))
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Poses:
         """Keypoints of the people in boxes (N, 4) xyxy of a BGR image (H, W, 3); without boxes, of one who fills it.
 
-        A pipeline also takes frames that are on its GPU, by `__cuda_array_interface__`: PyTorch's, CuPy's, PyCUDA's.
+        A pipeline also takes frames that are on its GPU, by `__cuda_array_interface__` or DLPack:
+        PyTorch's, CuPy's, PyCUDA's, JAX's.
         """
         return self.run_many([(image, boxes)])[0]
 
@@ -95,33 +98,39 @@ class PoseEstimator:
         return [Poses(found[..., :2], found[..., 2], boxes) for found, (_, boxes) in zip(people, checked, strict=True)]
 
     def _check(self, image: Any) -> None:
-        if not hasattr(image, "__cuda_array_interface__"):
+        if not is_on_gpu(image):
             check_image(image)
         elif self.pipeline is None:
             raise ValueError(
                 f"the frame lies on a GPU, but {self.session.backend} crops on the CPU here: copy it to a NumPy array, "
-                "or run an engine with `make kernels`"
+                "or run an engine, or torch_fp16, with `make kernels`"
             )
 
     def _batches(self, items: Sequence[tuple[Image, NDArray[np.float64]]]) -> Iterable[NDArray[np.float32]]:
         """Keypoints (n, K, 3) of batch after batch, in the order of the boxes."""
-        largest = LARGEST_BATCH if self.pipeline is None else self.pipeline.largest_batch
-        parts = [
-            (image, boxes[start : start + largest]) for image, boxes in items for start in range(0, len(boxes), largest)
-        ]
-        while parts:
-            fitting = np.cumsum([len(boxes) for _, boxes in parts]) <= largest
-            batch, parts = parts[: fitting.sum()], parts[fitting.sum() :]
-            if self.pipeline is None:
-                yield self._keypoints([crop_people(image, boxes, self.spec) for image, boxes in batch])
-            else:
-                yield self.pipeline.keypoints(batch)
+        if self.pipeline is not None:
+            return self.pipeline.run(_in_batches(items, self.pipeline.largest_batch))
+        batches = _in_batches(items, LARGEST_BATCH)
+        return (self._keypoints([crop_people(image, boxes, self.spec) for image, boxes in batch]) for batch in batches)
 
     def _keypoints(self, people: Sequence[tuple[NDArray[np.float32], Affines]]) -> NDArray[np.float32]:
         """(n, K, 3): x and y in image px, and the score."""
         crops = np.concatenate([crops for crops, _ in people])
         affines = np.concatenate([affines for _, affines in people])
         return find_points(self.session.run, crops, affines, self.spec, flip=self.flip)
+
+
+def _in_batches(
+    items: Sequence[tuple[Image, NDArray[np.float64]]], largest: int
+) -> Iterator[list[tuple[Image, NDArray[np.float64]]]]:
+    """Images with their boxes, so many people at a time; an image of many people comes more than once."""
+    parts = [
+        (image, boxes[start : start + largest]) for image, boxes in items for start in range(0, len(boxes), largest)
+    ]
+    while parts:
+        fitting = int((np.cumsum([len(boxes) for _, boxes in parts]) <= largest).sum())
+        yield parts[:fitting]
+        parts = parts[fitting:]
 
 
 def whole_image(image: Image) -> tuple[float, float, float, float]:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle
-from .devices import chosen
-from .session import Session, open_session
+from .session import Session, open_artefact, open_session
 
 
 def open_model(
@@ -17,6 +16,6 @@ def open_model(
     """
     if path.is_dir():
         bundle = open_bundle(path)
-        return open_session(bundle.path(chosen(bundle, precision, device)), device, threads), bundle.spec
+        return open_artefact(bundle, precision, device, threads), bundle.spec
     session = open_session(path, device, threads)
     return session, session.spec

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pose.spec import PoseSpec
+from .bundle import WEIGHTS, Bundle
+from .devices import TORCH, chosen
 
 if TYPE_CHECKING:
     from .cuda_pipeline import CudaPipeline
-
-ENGINES = ("tensorrt", "tensorrt_rtx")
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +55,50 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
     return session
 
 
-def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
-    """Crop and decode beside an engine on its GPU; None for any other session, and where no kernels were compiled."""
-    if session.backend not in ENGINES:
-        return None
-    from .cuda_pipeline import CudaPipeline
-    from .tensorrt_session import TensorRtSession
+def open_artefact(
+    bundle: Bundle, precision: str, device: str = "auto", threads: int | None = None, otherwise: str | None = None
+) -> Session:
+    """Open what a bundle has under a name; "fastest", and forms such as "torch_fp16", are names too.
 
-    assert isinstance(session, TensorRtSession)
+    Where that does not run here, `otherwise` is opened instead, and the log says why. Without it the error is raised.
+    """
     try:
-        return CudaPipeline(session, spec)
+        name = chosen(bundle, precision, device)
+        if name.startswith(f"{TORCH}_"):
+            return _open_form(bundle.path(WEIGHTS), name, device)
+        return open_session(bundle.path(name), device, threads)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        if otherwise is None:
+            raise
+        log.warning("%s does not run here: %s. As was allowed, %s runs instead", precision, error, otherwise)
+        return open_artefact(bundle, otherwise, device, threads)
+
+
+def _open_form(path: Path, name: str, device: str) -> Session:
+    from .torch_forms import TorchForm
+    from .torch_graph_session import TorchGraphSession
+
+    session = TorchGraphSession(path, device, form=TorchForm.parse(name))
+    log.info("%s runs on %s by %s as %s", path.name, session.device, session.backend, name)
+    return session
+
+
+def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
+    """Crop and decode beside a network on CUDA graphs; None for any other session, and where there are no kernels."""
+    if session.device == "cpu":
+        return None
+    try:
+        from .cuda import describe_gpu
+        from .cuda_kernels import Kernels, kernel_image
+        from .cuda_pipeline import CudaPipeline
+        from .graph_session import GraphSession
+    except ImportError:  # then it is no such session
+        return None
+    if not isinstance(session, GraphSession):
+        return None
+    try:
+        image = kernel_image(describe_gpu(int(session.device.partition(":")[2])))
     except FileNotFoundError as error:
         log.warning("%s; until then crop and decode run on the CPU", error)
         return None
+    return CudaPipeline(session, spec, Kernels(image))

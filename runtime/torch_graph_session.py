@@ -1,0 +1,124 @@
+"""PyTorch on CUDA graphs: FP16 and fused forms, so that a GPU without TensorRT is fast too.
+
+Not yet run on a GPU: its forms are tested on the CPU, the session against stand-ins.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .cuda import Graph, Mirrored, Stream
+from .graph_session import GraphSession
+
+try:
+    import torch
+    from torch import Tensor
+
+    from ..model.checkpoint import load_checkpoint
+    from ..model.device import choose_device
+    from .torch_forms import TorchForm, gpu_network
+except ImportError as error:
+    raise ImportError("PyTorch is not installed: pip install 'lehrnet[train]'") from error
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+WARM_UPS = 3
+
+
+@dataclass(frozen=True)
+class Views:
+    """The session's buffers as tensors, as many rows as a bucket has."""
+
+    crops: Tensor
+    heatmaps: Tensor
+
+
+class TorchGraphSession(GraphSession):
+    """A checkpoint in a form for GPUs, with CUDA graphs. PyTorch's own eager network is `TorchSession`."""
+
+    backend = "torch"
+
+    def __init__(
+        self,
+        path: Path,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        form: TorchForm | None = None,
+        stream: int | None = None,
+    ) -> None:
+        del threads
+        self.form = form or TorchForm()
+        place = choose_device("cuda" if device == "auto" else device)
+        if place.type != "cuda":
+            raise ValueError(f"device is {device}, but {self.form.name} runs on a GPU: device cuda, or weights")
+        checkpoint = load_checkpoint(path)
+        self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, place)
+        super().__init__(checkpoint.spec, place.index or 0, BATCHES, stream)
+        self._place = place
+        self._torch_stream = torch.cuda.ExternalStream(self.stream.handle, place)
+        self._crops: Any = view(self.crops, place)
+        self._heatmaps: Any = view(self.heatmaps, place)
+        self._pool = torch.cuda.graph_pool_handle()  # the graphs' results are copied out, so that they may share it
+
+    def prepare(self, bucket: int) -> Views:
+        """The buffers' first rows; cuDNN has then chosen its algorithms for them."""
+        views = Views(self._crops[:bucket], self._heatmaps[:bucket])
+        with torch.backends.cudnn.flags(benchmark=True):
+            for _ in range(WARM_UPS):
+                self.enqueue(views)
+        self.stream.synchronize()
+        return views
+
+    @torch.inference_mode()
+    def enqueue(self, prepared: Views) -> None:
+        """The network on `stream`; the heatmaps are copied into the session's buffer."""
+        layout = torch.channels_last if self.form.channels_last else torch.contiguous_format
+        number = torch.float16 if self.form.half else torch.float32
+        with torch.cuda.stream(self._torch_stream):
+            crops = prepared.crops.to(number).contiguous(memory_format=layout)
+            prepared.heatmaps.copy_(self._network(crops))
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[Graph]:
+        """As a stream's own capture, but PyTorch's, whose memory then stays the graph's."""
+        graph = TorchGraph(self._torch_stream)
+        with (
+            torch.backends.cudnn.flags(benchmark=True),
+            torch.cuda.graph(
+                graph.graph, pool=self._pool, stream=self._torch_stream, capture_error_mode="thread_local"
+            ),
+        ):
+            yield graph
+
+    def close(self) -> None:
+        """Give the GPU's memory back; more than once is fine."""
+        super().close()
+        self._network = self._crops = self._heatmaps = None
+
+
+class TorchGraph(Graph):
+    """A graph that PyTorch captured."""
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        super().__init__()
+        self.graph: Any = torch.cuda.CUDAGraph()
+        self._stream = stream
+
+    def launch(self, stream: Stream) -> None:
+        assert stream.handle == self._stream.cuda_stream
+        with torch.cuda.stream(self._stream):
+            self.graph.replay()
+
+    def close(self) -> None:
+        if self.graph is not None:
+            self.graph.reset()
+        self.graph = None
+
+
+def view(buffer: Mirrored, device: torch.device) -> Tensor:
+    """A buffer's memory on the device as a tensor."""
+    shape = buffer.host.shape
+    interface = {"shape": shape, "typestr": "<f4", "data": (buffer.address, False), "version": 3}
+    return torch.as_tensor(type("Memory", (), {"__cuda_array_interface__": interface})(), device=device)
