@@ -10,7 +10,7 @@ import numpy as np
 
 from ..runtime.bundle import WEIGHTS, Bundle, open_bundle, write_manifest
 from ..runtime.devices import device_name
-from ..runtime.session import Session, open_session
+from ..runtime.session import Session, open_artefact
 from .interleave import race
 
 OTHER_ENDS = ("whole_", "points_")
@@ -33,7 +33,8 @@ def tune(
     if batch < 1:
         raise ValueError(f"batch is {batch}, expected at least 1")
     bundle = open_bundle(root)
-    sessions, left_out = _opened(bundle, _candidates(bundle, precision), device, threads)
+    names = [*_candidates(bundle, precision), *_torch_forms(precision, device)]
+    sessions, left_out = _opened(bundle, names, device, threads)
     crops = np.random.default_rng(0).standard_normal((batch, 3, *bundle.spec.input_size), dtype=np.float32)
     subjects = {name: partial(session.run, crops) for name, session in sessions.items()}
     result = race(subjects, next(iter(subjects)), rounds)
@@ -73,6 +74,20 @@ def _candidates(bundle: Bundle, precision: str) -> list[str]:
     return found
 
 
+def _torch_forms(precision: str, device: str) -> list[str]:
+    """Forms for PyTorch on a GPU, where it is there: the default, each LConv's, and each other choice by itself."""
+    if precision not in ("fp32", "fp16"):
+        return []
+    try:
+        from ..model.device import choose_device  # noqa: PLC0415 - a device may be without PyTorch
+        from ..runtime.torch_forms import neighbours  # noqa: PLC0415
+
+        on_gpu = choose_device(device).type == "cuda"
+    except (ImportError, RuntimeError):
+        return []
+    return [form.name for form in neighbours(half=precision == "fp16")] if on_gpu else []
+
+
 def _opened(
     bundle: Bundle, names: Sequence[str], device: str, threads: int | None
 ) -> tuple[dict[str, Session], dict[str, str]]:
@@ -81,7 +96,7 @@ def _opened(
     left_out: dict[str, str] = {}
     for name in names:
         try:
-            sessions[name] = open_session(bundle.path(name), device, threads)
+            sessions[name] = open_artefact(bundle, name, device, threads)
         except (ImportError, RuntimeError, ValueError) as error:
             left_out[name] = str(error)
     if not sessions:

@@ -42,7 +42,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
     parser.add_argument(
-        "--forms", action="store_true", help="add equal forms of FP32 for `lehrnet tune` to choose from"
+        "--forms", action="store_true", help="add equal forms of FP32 and FP16 for `lehrnet tune` to choose from"
     )
     parser.add_argument("--whole", action="store_true", help="add graphs from pixels, and from crops, to keypoints")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="verify on these photographs, not on noise")
@@ -61,10 +61,11 @@ def _export(options: argparse.Namespace) -> int:
         options.checkpoint, network=options.network, joints=options.joints, untrained=options.untrained
     )
     crops = photograph_crops(options.data, checkpoint.spec) if options.data else None
+    precisions = options.precisions.split(",")
     bundle = export_bundle(
         checkpoint,
         options.out,
-        precisions=[*options.precisions.split(","), *(equal_forms() if options.forms else ())],
+        precisions=[*precisions, *(equal_forms(precisions) if options.forms else ())],
         calibration=calibration_of(options),
         whole=options.whole,
         trained=not options.untrained,

@@ -19,7 +19,7 @@ from ..runtime.operators import MISSING, operators_library
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import DENSE, FP32, FUSED, PRECISIONS, Calibration, Family, Progress
+from .precisions import DENSE, DENSE_FP16, FP32, FUSED, PRECISIONS, Calibration, Family, Progress, Typed
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -70,7 +70,8 @@ def export_bundle(
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
         artefacts = {WEIGHTS: Artefact.of(weights), **_write_fp32(folder, checkpoint, precisions)}
-        typed = [name for name in precisions if name not in FP32]
+        artefacts.update(_write_dense_fp16(folder, checkpoint, precisions))
+        typed = [name for name in precisions if name not in (*FP32, *DENSE_FP16)]
         judged = None
         if typed:
             family = Family(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
@@ -105,15 +106,25 @@ def _write_fp32(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> d
     }
 
 
+def _write_dense_fp16(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
+    """The equal forms of FP16 that were asked for. Ranges were collected on the usual form's tensors, not on theirs."""
+    artefacts = {}
+    for name in (name for name in DENSE_FP16 if name in names):
+        path = folder / f"{name}.onnx"
+        export_network(checkpoint.network, checkpoint.spec.input_size, path, dense_from=DENSE_FP16[name])
+        artefacts[name] = _saved(path, Family(path, checkpoint.spec, None, path).write("fp16"))
+    return artefacts
+
+
 def _write_typed(folder: Path, family: Family, names: Iterable[str]) -> dict[str, Artefact]:
     """The graphs of other precisions."""
-    artefacts = {}
-    for name in names:
-        written, path = family.write(name), folder / f"{name}.onnx"
-        onnx.checker.check_model(written.model, full_check=True)
-        onnx.save(written.model, str(path))
-        artefacts[name] = _artefact(path, name, {"nodes": len(written.model.graph.node), **written.measured})
-    return artefacts
+    return {name: _saved(folder / f"{name}.onnx", family.write(name)) for name in names}
+
+
+def _saved(path: Path, written: Typed) -> Artefact:
+    onnx.checker.check_model(written.model, full_check=True)
+    onnx.save(written.model, str(path))
+    return _artefact(path, written.precision, {"nodes": len(written.model.graph.node), **written.measured})
 
 
 def _verified(bundle: Bundle, batches: Iterable[LabelledBatch] | None) -> dict[str, Artefact]:

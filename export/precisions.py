@@ -29,20 +29,23 @@ log = logging.getLogger(__name__)
 FUSED = "fp32_cpu"
 DENSE = {f"fp32_dense{branch}": branch for branch in (3, 2, 1, 0)}
 """Equal forms of FP32 for `lehrnet tune`: LConvs as dense convs from that branch on, 0 being the finest."""
+DENSE_FP16 = {f"fp16_dense{branch}": branch for branch in DENSE.values()}
+"""Likewise of FP16."""
 FP32 = ("fp32", FUSED, *DENSE)
 """All of which compute the same."""
-PRECISIONS = (*FP32, "fp16", "bf16", "int8", "int8_cpu")
+PRECISIONS = (*FP32, "fp16", *DENSE_FP16, "bf16", "int8", "int8_cpu")
 """fp32_cpu is FP32 with our own operator for ONNX Runtime's CPU: see `fused`. int8 is TensorRT's form: symmetric Q/DQ,
 the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in FP32."""
-RUN_HERE = (*FP32, "fp16", "int8", "int8_cpu")
+RUN_HERE = (*FP32, "fp16", *DENSE_FP16, "int8", "int8_cpu")
 """Those that ONNX Runtime's CPU can run."""
 TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
-def equal_forms() -> tuple[str, ...]:
-    """What computes the same as `fp32` and can be verified here."""
-    return (*(() if operators_library() is None else (FUSED,)), *DENSE)
+def equal_forms(precisions: Iterable[str]) -> tuple[str, ...]:
+    """What computes the same as `fp32` and can be verified here; beside `fp16` what computes the same as that."""
+    fused = () if operators_library() is None else (FUSED,)
+    return (*fused, *DENSE, *(DENSE_FP16 if "fp16" in precisions else ()))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The network as PyTorch runs it the fastest on a GPU: few launches, in equal forms to choose from by measurement."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import product
 from typing import Any
@@ -60,6 +60,13 @@ def all_forms(halves: Sequence[bool] = (True, False)) -> Iterator[TorchForm]:
     yes = (True, False)
     for half, dense_from, last, fused, parallel in product(halves, (None, 3, 2, 1, 0), yes, yes, yes):
         yield TorchForm(half, dense_from, last, fused, parallel)
+
+
+def neighbours(*, half: bool) -> list[TorchForm]:
+    """The default and what differs from it by one choice: what is worth timing before all are."""
+    default = TorchForm(half)
+    dense = [replace(default, dense_from=branch) for branch in (3, 2, 1, 0)]
+    return [default, *dense, *(replace(default, **{name: False}) for name in ("channels_last", "fused", "parallel"))]
 
 
 def gpu_network(network: PoseNetwork, input_size: tuple[int, int], form: TorchForm, device: torch.device) -> nn.Module:

@@ -7,6 +7,8 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxsim")
 
+import torch
+
 from lehrnet.benchmarks import tune
 from lehrnet.benchmarks.interleave import Race
 from lehrnet.cli import main
@@ -17,7 +19,7 @@ from lehrnet.runtime.devices import processor_name
 
 @pytest.fixture(scope="module")
 def forms(tiny_checkpoint, tmp_path_factory) -> Path:
-    names = ["fp32_dense3", "fp32_dense0"]
+    names = ["fp32_dense3", "fp32_dense0", "fp16", "fp16_dense0"]
     return export_bundle(tiny_checkpoint, tmp_path_factory.mktemp("forms") / "bundle", precisions=names).root
 
 
@@ -48,6 +50,22 @@ def test_the_fastest_is_kept_and_taken(bundle: Path, image, capsys, monkeypatch)
     assert (tuned(image).xy == PoseEstimator.open(bundle, "fp32_dense3", "cpu")(image).xy).all()
 
 
+def test_forms_of_fp16_are_verified_and_compete_too(bundle: Path, capsys) -> None:
+    artefacts = open_bundle(bundle).artefacts
+    assert artefacts["fp16_dense0"].measured["parity"]["passed"]
+    assert artefacts["fp16_dense0"].measured["nodes"] < artefacts["fp16"].measured["nodes"]
+    command = ["tune", str(bundle), "--device", "cpu", "--precision", "fp16", "--batch", "1", "--rounds", "2", "--json"]
+    assert main(command) == 0
+    assert set(json.loads(capsys.readouterr().out)["milliseconds"]) == {"fp16", "fp16_dense0"}
+
+
+def test_on_a_gpu_forms_of_pytorch_compete_too(monkeypatch) -> None:
+    monkeypatch.setattr("lehrnet.model.device.choose_device", lambda name: torch.device("cuda", 0))
+    assert tune._torch_forms("fp16", "cuda")[0] == "torch_fp16"
+    assert "torch_fp32_dense2" in tune._torch_forms("fp32", "cuda")
+    assert tune._torch_forms("int8", "cuda") == []
+
+
 def test_it_really_times_them(bundle: Path, capsys) -> None:
     assert main(["tune", str(bundle), "--device", "cpu", "--batch", "1", "--rounds", "2"]) == 0
     assert "<- fastest" in capsys.readouterr().out
@@ -63,7 +81,7 @@ def test_an_untuned_bundle_says_how_to_tune_it(bundle: Path) -> None:
     [
         (["--batch", "0"], "expected at least 1"),
         (["--rounds", "0"], "expected at least 1"),
-        (["--precision", "int4"], "nothing of precision 'int4'; it has fp32"),
+        (["--precision", "int4"], "nothing of precision 'int4'; it has fp16, fp32"),
         (["--device", "cuda:63"], "device is cuda:63|no usable CUDA"),
     ],
 )
@@ -76,14 +94,14 @@ def test_bad_input_is_named(arguments: list[str], reason: str, bundle: Path, cap
 
 
 def test_what_cannot_be_opened_is_left_out_with_its_reason(bundle: Path, monkeypatch) -> None:
-    original = tune.open_session
+    original = tune.open_artefact
 
-    def picky(path: Path, *arguments):
-        if "dense" in path.name:
+    def picky(bundle, name: str, *arguments):
+        if "dense" in name:
             raise RuntimeError("not on this machine")
-        return original(path, *arguments)
+        return original(bundle, name, *arguments)
 
-    monkeypatch.setattr(tune, "open_session", picky)
+    monkeypatch.setattr(tune, "open_artefact", picky)
     facts = tune.tune(bundle, device="cpu", batch=1, rounds=1)
     assert facts["fastest"] == "fp32"
     assert facts["left_out"]["fp32_dense3"] == "not on this machine"

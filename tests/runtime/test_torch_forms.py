@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 import torch
 
 from lehrnet.model import NetworkConfig, PoseNetwork
-from lehrnet.runtime.torch_forms import FusedUnit, ParallelExchange, TorchForm, all_forms, gpu_network
+from lehrnet.runtime.torch_forms import FusedUnit, ParallelExchange, TorchForm, all_forms, gpu_network, neighbours
 
 CPU = torch.device("cpu")
 FORMS = [form for form in all_forms((False,)) if form.dense_from is None or (form.fused and form.parallel)]
@@ -95,5 +95,10 @@ def test_names_read_back_and_others_are_refused() -> None:
     assert names[0] == "torch_fp16"
     assert all(TorchForm.parse(form.name) == form for form in all_forms())
     assert TorchForm.parse("torch_fp16_dense2_nchw") == TorchForm(dense_from=2, channels_last=False)
+    assert [form.name for form in neighbours(half=True)] == [
+        "torch_fp16",
+        *(f"torch_fp16_dense{branch}" for branch in (3, 2, 1, 0)),
+        *("torch_fp16_nchw", "torch_fp16_plain", "torch_fp16_serial"),
+    ]
     with pytest.raises(ValueError, match="no form of the network is called 'torch_int8'"):
         TorchForm.parse("torch_int8")
