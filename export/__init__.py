@@ -1,10 +1,17 @@
-"""From a checkpoint to a verified bundle."""
+"""From a checkpoint to a verified bundle, and from a bundle to engines.
 
-from .graph import export_module, export_network
-from .package import export_bundle
-from .parity import Parity
-from .precisions import PRECISIONS, Calibration
-from .verify import Rung, photograph_crops, random_crops, verify_bundle
+What is named here is imported when it is first asked for: a device that builds an engine has neither torch nor onnx.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .graph import export_module, export_network
+    from .package import export_bundle
+    from .parity import Parity
+    from .precisions import PRECISIONS, Calibration
+    from .verify import Rung, photograph_crops, random_crops, verify_bundle
 
 __all__ = [
     "PRECISIONS",
@@ -18,3 +25,21 @@ __all__ = [
     "random_crops",
     "verify_bundle",
 ]
+_WHERE = {
+    "PRECISIONS": "precisions",
+    "Calibration": "precisions",
+    "Parity": "parity",
+    "Rung": "verify",
+    "export_bundle": "package",
+    "export_module": "graph",
+    "export_network": "graph",
+    "photograph_crops": "verify",
+    "random_crops": "verify",
+    "verify_bundle": "verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)

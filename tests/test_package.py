@@ -23,8 +23,14 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not loaded_by("import lehrnet") & {"numpy", "cv2", "torch", "onnxruntime"}
 
 
-@pytest.mark.parametrize("module", ["lehrnet.runtime", "lehrnet.runtime.predict", "lehrnet.cli", "lehrnet.pose.coco"])
-def test_the_runtime_loads_no_torch(module: str) -> None:
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("lehrnet.runtime", "lehrnet.runtime.predict", "lehrnet.cli", "lehrnet.pose.coco"),
+        *("lehrnet.export.engine", "lehrnet.benchmarks.tune", "lehrnet.benchmarks.latency"),
+    ],
+)
+def test_what_a_device_does_loads_no_torch(module: str) -> None:
     assert not loaded_by(f"import {module}") & {"torch", "onnx", "onnxruntime"}
 
 
