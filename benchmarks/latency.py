@@ -50,7 +50,7 @@ def open_subjects(
             session.run(np.zeros((1, 3, *bundle.spec.input_size), np.float32))
             cold = time.perf_counter() - started
             name = precision if len(bundles) == 1 else f"{root.name}/{precision}"
-            subjects.append(Subject(name, bundle, precision, PoseEstimator(session, bundle.spec), cold))
+            subjects.append(Subject(name, bundle, precision, PoseEstimator.of(session, bundle.spec), cold))
     return subjects
 
 
@@ -105,7 +105,7 @@ def picture(people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
 
 
 def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> tuple[float, ...]:
-    """Seconds of each of STAGES."""
+    """Seconds of each of STAGES, crop and decode on the CPU."""
     spec, marks = subject.bundle.spec, [time.perf_counter()]
     image = read_picture(encoded)
     marks.append(time.perf_counter())
@@ -122,7 +122,7 @@ def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.flo
 
 
 def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> float:
-    """Seconds from the encoded picture to the drawn one, as a user's code would do it."""
+    """Seconds from the encoded picture to the drawn one, as a user's code would do it: on a GPU by its pipeline."""
     started = time.perf_counter()
     image = read_picture(encoded)
     draw_poses(image, subject.estimator(image, boxes), subject.bundle.spec.joints)

@@ -25,7 +25,7 @@ def measure(
     if seconds <= 0 or not streams or min(streams) < 1:
         raise ValueError(f"{seconds} s, streams {list(streams)}: expected more than 0 s, and whole numbers from 1")
     estimators = [
-        PoseEstimator(open_artefact(bundle, precision, device, threads=1), bundle.spec) for _ in range(max(streams))
+        PoseEstimator.of(open_artefact(bundle, precision, device, threads=1), bundle.spec) for _ in range(max(streams))
     ]
     return {str(count): _rate(estimators[:count], people, seconds) for count in streams}
 

@@ -72,8 +72,12 @@ class PoseEstimator:
         `otherwise` names another that may run where the first cannot. `device`: see `open_session`.
         """
         opened = open_bundle(Path(bundle))
-        session = open_artefact(opened, precision, device, threads, otherwise)
-        return cls(session, opened.spec, flip=flip, pipeline=None if flip else open_pipeline(session, opened.spec))
+        return cls.of(open_artefact(opened, precision, device, threads, otherwise), opened.spec, flip=flip)
+
+    @classmethod
+    def of(cls, session: Session, spec: PoseSpec, *, flip: bool = False) -> "PoseEstimator":
+        """An open session's, with crop and decode on its GPU where that can be; `flip` takes both on the CPU."""
+        return cls(session, spec, flip=flip, pipeline=None if flip else open_pipeline(session, spec))
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Poses:
         """Keypoints of the people in boxes (N, 4) xyxy of a BGR image (H, W, 3); without boxes, of one who fills it.
