@@ -73,9 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", default="1,8,64", help="comma-separated (%(default)s)")
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument(
-        "--forms", default=OURS, help="comma-separated, as torch_fp16,torch_fp16_dense2 (%(default)s)"
-    )
+    parser.add_argument("--forms", default=OURS, help="comma-separated, as torch_fp16,torch_fp16_dense2 (%(default)s)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     if not torch.cuda.is_available():

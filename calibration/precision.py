@@ -26,8 +26,8 @@ _ONNX: dict[FloatType, int] = {
 }
 _NUMPY = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 OVERFLOWING = ("Conv", "MatMul", "Add", "Mul", "InstanceNormalization", "ReduceMean", "Softmax")
-_FIRST_INPUT_ONLY = ("Resize",)
-"""Operators whose other float inputs are FP32 whatever the first one is."""
+_FOLLOWING = {"Resize": 1, "EMA": 2}
+"""How many inputs of an operator have its type; its other float inputs are FP32 whatever that is."""
 
 
 def typed(graph: Graph, float_type: FloatType, islands: Collection[str] = ()) -> ModelProto:
@@ -112,7 +112,7 @@ class _Caster:
         copy = NodeProto()
         copy.CopyFrom(node)
         for place, name in enumerate(node.input):
-            fixed = node.op_type in _FIRST_INPUT_ONLY and place > 0
+            fixed = place >= _FOLLOWING.get(node.op_type, len(node.input))
             copy.input[place] = self._read(name, "fp32" if fixed else own) if name in self.floats else self._plain(name)
         self.nodes.append(copy)
         self.made.update({name: own for name in node.output if name in self.floats})

@@ -1,6 +1,7 @@
-"""A graph for ONNX Runtime's CPU with our own operator: each EMA, its shortcut and its ReLU are one node.
+"""A graph with our own operator: each EMA, its shortcut and its ReLU are one node.
 
-The operator is `lehrnet.EMA` of runtime/embed; a runtime without that library refuses the graph.
+The operator is `lehrnet.EMA`: for ONNX Runtime's CPU in the library of runtime/embed, for TensorRT a plugin
+(`trt_plugin`). A runtime without it refuses the graph.
 """
 
 import re
@@ -43,6 +44,10 @@ def fuse_attention(model: ModelProto, deployed: nn.Module) -> ModelProto:
     used = [tensor for tensor in fused.graph.initializer if tensor.name in read]  # not what the old nodes read
     del fused.graph.initializer[:]
     fused.graph.initializer.extend(used)
+    written = {name for node in copies for name in node.output}
+    shapes = [value for value in graph.model.graph.value_info if value.name in written]
+    del fused.graph.value_info[:]  # nobody infers shapes beyond an operator that is not ONNX's
+    fused.graph.value_info.extend(shapes)
     fused.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
     return fused
 
@@ -71,6 +76,7 @@ def _fused(
         domain=DOMAIN,
         groups=module.groups,
         epsilon=module.eps,
+        plugin_namespace=DOMAIN,  # by which TensorRT's parser finds it
     )
     return node, [*nodes, total, relu], tensors
 

@@ -19,7 +19,7 @@ from ..runtime.operators import MISSING, operators_library
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import DENSE, DENSE_FP16, FP32, FUSED, PRECISIONS, Calibration, Family, Progress, Typed
+from .precisions import DENSE, DENSE_FP16, FP32, FUSED, FUSED_FP16, PRECISIONS, Calibration, Family, Progress, Typed
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -70,8 +70,8 @@ def export_bundle(
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
         artefacts = {WEIGHTS: Artefact.of(weights), **_write_fp32(folder, checkpoint, precisions)}
-        artefacts.update(_write_dense_fp16(folder, checkpoint, precisions))
-        typed = [name for name in precisions if name not in (*FP32, *DENSE_FP16)]
+        artefacts.update(_write_fp16_forms(folder, checkpoint, precisions))
+        typed = [name for name in precisions if name not in (*FP32, *DENSE_FP16, FUSED_FP16)]
         judged = None
         if typed:
             family = Family(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
@@ -106,13 +106,18 @@ def _write_fp32(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> d
     }
 
 
-def _write_dense_fp16(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
+def _write_fp16_forms(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
     """The equal forms of FP16 that were asked for. Ranges were collected on the usual form's tensors, not on theirs."""
     artefacts = {}
     for name in (name for name in DENSE_FP16 if name in names):
         path = folder / f"{name}.onnx"
         export_network(checkpoint.network, checkpoint.spec.input_size, path, dense_from=DENSE_FP16[name])
         artefacts[name] = _saved(path, Family(path, checkpoint.spec, None, path).write("fp16"))
+    if FUSED_FP16 in names:
+        path, size = folder / f"{FUSED_FP16}.onnx", checkpoint.spec.input_size
+        fused = fuse_attention(export_network(checkpoint.network, size, path), deploy(checkpoint.network, size))
+        onnx.save(fused, str(path))
+        artefacts[FUSED_FP16] = _saved(path, Family(path, checkpoint.spec, None, path).write("fp16"))
     return artefacts
 
 

@@ -31,9 +31,11 @@ DENSE = {f"fp32_dense{branch}": branch for branch in (3, 2, 1, 0)}
 """Equal forms of FP32 for `lehrnet tune`: LConvs as dense convs from that branch on, 0 being the finest."""
 DENSE_FP16 = {f"fp16_dense{branch}": branch for branch in DENSE.values()}
 """Likewise of FP16."""
+FUSED_FP16 = "fp16_ema"
+"""FP16 with our own operator for TensorRT, by a plugin: see `trt_plugin`. Nothing here runs it."""
 FP32 = ("fp32", FUSED, *DENSE)
 """All of which compute the same."""
-PRECISIONS = (*FP32, "fp16", *DENSE_FP16, "bf16", "int8", "int8_cpu")
+PRECISIONS = (*FP32, "fp16", *DENSE_FP16, FUSED_FP16, "bf16", "int8", "int8_cpu")
 """fp32_cpu is FP32 with our own operator for ONNX Runtime's CPU: see `fused`. int8 is TensorRT's form: symmetric Q/DQ,
 the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in FP32."""
 RUN_HERE = (*FP32, "fp16", *DENSE_FP16, "int8", "int8_cpu")

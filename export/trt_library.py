@@ -70,6 +70,20 @@ class TrtLibrary:
             return builder.create_network(1 << int(flags.STRONGLY_TYPED))
         return builder.create_network(0)
 
+    def add_plugins(self) -> None:
+        """Register our operators; RuntimeError where this library takes none."""
+        if self.name == "tensorrt_rtx":
+            raise RuntimeError("TensorRT-RTX takes no plugins, and this graph has our operator: build fp16 or fp32")
+        try:
+            plugin = import_module("tensorrt.plugin")
+        except ImportError as error:
+            raise RuntimeError(
+                f"TensorRT {self.version} has no tensorrt.plugin ({error}): build fp16 or fp32"
+            ) from error
+        from .trt_plugin import kernel_ptx, register_ema  # noqa: PLC0415 - it takes cuda-python
+
+        register_ema(self.trt, plugin, kernel_ptx())
+
     def check(self, settings: Settings) -> None:
         """ValueError for what this library does not have."""
         if self.name == "tensorrt_rtx":
