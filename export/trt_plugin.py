@@ -5,6 +5,9 @@ too, and no header of TensorRT's is needed. TensorRT-RTX has no such plugins. No
 does not install where there is no GPU; registered and evaluated by its own Python layer in the tests.
 """
 
+# pyright: reportInvalidTypeForm=false
+# TensorRT reads the types of the signatures, and they are a module's that is not there when this one is imported.
+
 import ctypes
 from pathlib import Path
 from typing import Any

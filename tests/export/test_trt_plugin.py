@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def tensorrt(request, tmp_path: Path, monkeypatch):
             setattr(self, name, made)
             return made
 
-    module = Module("tensorrt")
+    module: Any = Module("tensorrt")
     module.__path__ = [str(tmp_path / "tensorrt_bindings")]
     module.IDimensionExpr = Number
     module.DataType, module.DimensionOperation, module.PluginFieldType = Names(), Names(), Names()
