@@ -17,7 +17,9 @@ try:
     driver: Any = import_module("cuda.bindings.driver")  # they bring no types
     cudart: Any = import_module("cuda.bindings.runtime")
 except ImportError as error:
-    raise ImportError("cuda-python is not installed: pip install 'lehrnet[tensorrt]' or 'lehrnet[rtx]'") from error
+    raise ImportError(
+        "cuda-python is not installed: pip install cuda-python, or 'lehrnet[tensorrt]', 'lehrnet[rtx]'"
+    ) from error
 
 MIB = 1 << 20
 OUT_OF_MEMORY = 2

@@ -75,8 +75,7 @@ def open_artefact(
 
 
 def _open_form(path: Path, name: str, device: str) -> Session:
-    from .torch_forms import TorchForm
-    from .torch_graph_session import TorchGraphSession
+    from .torch_graph_session import TorchForm, TorchGraphSession  # it says what to install
 
     session = TorchGraphSession(path, device, form=TorchForm.parse(name))
     log.info("%s runs on %s by %s as %s", path.name, session.device, session.backend, name)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,11 @@ def test_on_a_cpu_it_is_refused_or_what_was_allowed_runs(tiny_bundle: Path, fake
     assert "As was allowed, fp32 runs instead" in caplog.text
     with pytest.raises(ValueError, match="has no 'fp64'"):
         open_artefact(bundle, "torch_fp16", "cpu", otherwise="fp64")
+
+
+def test_without_pytorch_it_says_what_to_install(tiny_bundle: Path, monkeypatch) -> None:
+    for name in ("torch_graph_session", "torch_forms", "torch_operators"):
+        monkeypatch.delitem(sys.modules, f"lehrnet.runtime.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"pip install 'lehrnet\[train\]'"):
+        open_artefact(open_bundle(tiny_bundle), "torch_fp16", "cuda")
