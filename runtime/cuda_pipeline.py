@@ -176,25 +176,32 @@ class CudaPipeline:
         return DeviceFrame(pixels.address, height, width, 3 * width)
 
     def _capture(self, bucket: int, lane: Lane) -> Graph:
-        session, stream = self.session, self.session.stream
+        """The graph of a bucket on a lane. All of it runs once before: a capture must not load a kernel either."""
         if bucket not in self._prepared:
-            self._prepared[bucket] = session.prepare(bucket)
+            self._prepared[bucket] = self.session.prepare(bucket)
+        self._uploads.synchronize()
+        self._enqueue(bucket, lane)
+        self.session.stream.synchronize()
+        with self.session.capture() as graph:
+            self._enqueue(bucket, lane)
+        return graph
+
+    def _enqueue(self, bucket: int, lane: Lane) -> None:
+        session, stream = self.session, self.session.stream
         inputs = (lane.frames.address, lane.frame_of.address, lane.boxes.address, lane.people.address)
         affines = lane.affines.address
-        with session.capture() as graph:
-            for part, rows in ((lane.boxes, bucket), (lane.frame_of, bucket), (lane.frames, bucket), (lane.people, 1)):
-                part.upload(rows, stream)
-            crops = session.crops.address
-            self.kernels.crop(stream, bucket, self._record, inputs=inputs, crops=crops, affines=affines)
-            session.enqueue(self._prepared[bucket])
-            self.kernels.decode(
-                stream,
-                bucket,
-                self.spec,
-                heatmaps=session.heatmaps.address,
-                affines=affines,
-                people=lane.people.address,
-                keypoints=lane.keypoints.address,
-            )
-            lane.keypoints.download(bucket, stream)
-        return graph
+        for part, rows in ((lane.boxes, bucket), (lane.frame_of, bucket), (lane.frames, bucket), (lane.people, 1)):
+            part.upload(rows, stream)
+        crops = session.crops.address
+        self.kernels.crop(stream, bucket, self._record, inputs=inputs, crops=crops, affines=affines)
+        session.enqueue(self._prepared[bucket])
+        self.kernels.decode(
+            stream,
+            bucket,
+            self.spec,
+            heatmaps=session.heatmaps.address,
+            affines=affines,
+            people=lane.people.address,
+            keypoints=lane.keypoints.address,
+        )
+        lane.keypoints.download(bucket, stream)

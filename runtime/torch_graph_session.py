@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .cuda import Graph, Mirrored, Stream
+from .cuda import Graph, Mirrored, Stream, use_device
 from .graph_session import GraphSession
 
 try:
@@ -54,8 +54,11 @@ class TorchGraphSession(GraphSession):
         if place.type != "cuda":
             raise ValueError(f"device is {device}, but {self.form.name} runs on a GPU: device cuda, or weights")
         checkpoint = load_checkpoint(path)
+        gpu = place.index or 0
+        use_device(gpu)
         self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, place)
-        super().__init__(checkpoint.spec, place.index or 0, BATCHES, stream)
+        torch.cuda.synchronize(place)  # the weights were brought there on another stream than ours
+        super().__init__(checkpoint.spec, gpu, BATCHES, stream)
         self._place = place
         self._torch_stream = torch.cuda.ExternalStream(self.stream.handle, place)
         self._crops: Any = view(self.crops, place)
