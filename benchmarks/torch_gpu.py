@@ -32,19 +32,22 @@ def measure(batches: tuple[int, ...], rounds: int, forms: tuple[str, ...]) -> di
     stream = torch.cuda.Stream()
     checkpoint = load_checkpoint(DEFAULT_WEIGHTS)
     network = checkpoint.network.cuda().half()
-    sessions = {name: _session(checkpoint, stream, TorchForm.parse(name)) for name in forms}
-    hrnet = Checkpoint(create_model("hrnet_w32").eval(), checkpoint.spec)
-    sessions[LARGER] = _session(hrnet, stream, TorchForm())
+    sessions = {name: _session(DEFAULT_WEIGHTS, stream, TorchForm.parse(name)) for name in forms}
+    with tempfile.TemporaryDirectory() as folder:
+        hrnet = Path(folder) / "model.safetensors"
+        save_checkpoint(hrnet, Checkpoint(create_model("hrnet_w32").eval(), checkpoint.spec))
+        sessions[LARGER] = _session(hrnet, stream, TorchForm())
     compiled = torch.compile(network, mode="max-autotune")
     by_batch = {}
     for batch in batches:
         crops = torch.randn(batch, 3, *checkpoint.spec.input_size, device="cuda", dtype=torch.float16)
         subjects: dict[str, Callable[[], object]] = {EAGER: partial(network, crops), COMPILED: partial(compiled, crops)}
         for name, session in sessions.items():
-            prepared = session.prepare(session.bucket(batch))
+            prepared = session.prepared(session.bucket(batch))
             with session.capture() as graph:
                 session.enqueue(prepared)
             subjects[name] = partial(graph.launch, session.stream)
+        torch.cuda.synchronize()  # the crops and the weights were made on another stream
         with torch.inference_mode(), torch.cuda.stream(stream):
             result = race(subjects, EAGER, rounds, warm_up=5, timed=partial(by_events, stream))
         by_batch[str(batch)] = {"milliseconds": result.milliseconds, "speed_up": result.speed_up}
@@ -61,11 +64,8 @@ def by_events(stream: torch.cuda.Stream, run: Callable[[], object]) -> float:
     return start.elapsed_time(end)
 
 
-def _session(checkpoint: Checkpoint, stream: torch.cuda.Stream, form: TorchForm) -> TorchGraphSession:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
-        save_checkpoint(path, checkpoint)
-        return TorchGraphSession(path, "cuda", form=form, stream=stream.cuda_stream)
+def _session(path: Path, stream: torch.cuda.Stream, form: TorchForm) -> TorchGraphSession:
+    return TorchGraphSession(path, "cuda", form=form, stream=stream.cuda_stream)
 
 
 def main() -> None:

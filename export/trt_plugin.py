@@ -12,21 +12,15 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from ..runtime.cuda_kernels import EMA_THREADS, PTX
-from ..runtime.nvrtc import KERNELS, OLDEST, compile_kernels
+from ..runtime.cuda_kernels import EMA_THREADS, PTX, read_or_compile
+from ..runtime.nvrtc import KERNELS, OLDEST
 
 PLUGIN = "lehrnet::EMA"
 
 
 def kernel_ptx(folder: Path = KERNELS) -> bytes:
     """The kernels' PTX, or what NVRTC makes now; FileNotFoundError where there is neither."""
-    path = folder / PTX
-    if path.is_file():
-        return path.read_bytes()
-    try:
-        return compile_kernels(OLDEST)
-    except ImportError as error:
-        raise FileNotFoundError(f"no CUDA kernels at {path}: `make kernels` compiles them ({error})") from error
+    return read_or_compile(folder / PTX, OLDEST).removesuffix(b"\0")
 
 
 def register_ema(trt: Any, trtp: Any, ptx: bytes) -> None:

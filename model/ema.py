@@ -121,10 +121,10 @@ def _weights(x: Tensor, constants: EMAConstants, groups: int, grid: Grid, eps: f
 
 def windows(size: int, like: Tensor) -> Tensor:
     """(size, 3) of 0 and 1: which cells a 3-tap kernel's taps see as it slides over `size` cells, zero-padded."""
-    windows = like.new_ones(size, 3)
-    windows[-1, 0] = 0
-    windows[0, 2] = 0
-    return windows
+    seen = like.new_ones(size, 3)
+    seen[-1, 0] = 0
+    seen[0, 2] = 0
+    return seen
 
 
 def _present(bias: Tensor | None) -> Tensor:

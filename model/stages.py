@@ -54,10 +54,11 @@ class ExchangeModule(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
-        return [self._fuse(paths, maps) for paths in self.paths]
+        return [self.fuse(paths, maps) for paths in self.paths]
 
     @staticmethod
-    def _fuse(paths: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+    def fuse(paths: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+        """What one branch receives: the sum of all, each by its path."""
         assert isinstance(paths, nn.ModuleList)
         return F.relu(reduce(torch.add, (path(x) for path, x in zip(paths, maps, strict=True))))
 

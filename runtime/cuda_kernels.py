@@ -69,9 +69,13 @@ def kernel_image(gpu: Gpu, folder: Path = KERNELS) -> bytes:
     FileNotFoundError where there is neither.
     """
     path = folder / (FATBIN if int(gpu.driver.partition(".")[0]) >= 13 else PTX)
+    return read_or_compile(path, f"sm_{gpu.compute_capability.replace('.', '')}")
+
+
+def read_or_compile(path: Path, architecture: str) -> bytes:
+    """Kernels that were compiled before, or what NVRTC makes for an architecture; FileNotFoundError without either."""
     if path.is_file():
         return path.read_bytes() + b"\0"  # PTX is a string of C
-    architecture = f"sm_{gpu.compute_capability.replace('.', '')}"
     try:
         image = compile_kernels(architecture)
     except ImportError as error:

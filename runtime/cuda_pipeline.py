@@ -71,7 +71,6 @@ class CudaPipeline:
         self._lanes = [Lane(self.largest_batch, len(spec.joints)) for _ in range(LANES)]
         self._uploads = Stream()
         self._turn = 0
-        self._prepared: dict[int, Any] = {}
         self._graphs: dict[tuple[int, int], Graph] = {}
 
     def run(self, batches: Iterable[Sequence[Item]]) -> Iterator[NDArray[np.float32]]:
@@ -98,20 +97,15 @@ class CudaPipeline:
         """
         lane, people = self._start(items)
         shape = (people, *lane.keypoints.host.shape[1:])
-        return DeviceArray(lane.keypoints.address, shape, self._gpu, self.session.stream)
+        return DeviceArray(lane.keypoints.address, shape, self.session.gpu, self.session.stream)
 
     def close(self) -> None:
         """Give the memory back, the session's too; more than once is fine."""
         for graph in self._graphs.values():
             graph.close()
         self._graphs.clear()
-        self._prepared.clear()
         for part in (*self._lanes, self._uploads, self.kernels, self.session):
             part.close()
-
-    @property
-    def _gpu(self) -> int:
-        return int(self.session.device.partition(":")[2])
 
     def _start(self, items: Sequence[Item]) -> tuple[Lane, int]:
         """Enqueue a batch; the lane that it is on, and its people."""
@@ -164,7 +158,7 @@ class CudaPipeline:
     def _on_device(self, lane: Lane, place: int, image: Any) -> DeviceFrame:
         """An image's own memory, read once its writer is done, or its copy on the device."""
         if is_on_gpu(image):
-            frame = DeviceFrame.of(image, self._gpu, self._uploads)
+            frame = DeviceFrame.of(image, self.session.gpu, self._uploads)
             if frame.producer is not None:
                 lane.uploaded.record(Stream(frame.producer))
                 self._uploads.wait_for(lane.uploaded)
@@ -177,16 +171,15 @@ class CudaPipeline:
 
     def _capture(self, bucket: int, lane: Lane) -> Graph:
         """The graph of a bucket on a lane. All of it runs once before: a capture must not load a kernel either."""
-        if bucket not in self._prepared:
-            self._prepared[bucket] = self.session.prepare(bucket)
+        prepared = self.session.prepared(bucket)
         self._uploads.synchronize()
-        self._enqueue(bucket, lane)
+        self._enqueue(bucket, lane, prepared)
         self.session.stream.synchronize()
         with self.session.capture() as graph:
-            self._enqueue(bucket, lane)
+            self._enqueue(bucket, lane, prepared)
         return graph
 
-    def _enqueue(self, bucket: int, lane: Lane) -> None:
+    def _enqueue(self, bucket: int, lane: Lane, prepared: Any) -> None:
         session, stream = self.session, self.session.stream
         inputs = (lane.frames.address, lane.frame_of.address, lane.boxes.address, lane.people.address)
         affines = lane.affines.address
@@ -194,7 +187,7 @@ class CudaPipeline:
             part.upload(rows, stream)
         crops = session.crops.address
         self.kernels.crop(stream, bucket, self._record, inputs=inputs, crops=crops, affines=affines)
-        session.enqueue(self._prepared[bucket])
+        session.enqueue(prepared)
         self.kernels.decode(
             stream,
             bucket,

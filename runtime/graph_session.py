@@ -24,20 +24,27 @@ class GraphSession(ABC):
     backend: str
 
     def __init__(self, spec: PoseSpec, gpu: int, batches: tuple[int, ...], stream: int | None = None) -> None:
-        self.spec, self.device, self.batches = spec, f"cuda:{gpu}", batches
+        self.spec, self.gpu, self.device, self.batches = spec, gpu, f"cuda:{gpu}", batches
         height, width = spec.input_size
-        self._graphs: dict[int, tuple[Any, Graph]] = {}  # with what a graph reads, which must outlive it
+        self._prepared: dict[int, Any] = {}
+        self._graphs: dict[int, Graph] = {}
         with ExitStack() as undo:  # where there is no room for all of it, nothing stays
             self.stream = undo.enter_context(closing(Stream(stream)))
             self.crops = undo.enter_context(closing(Mirrored((batches[-1], 3, height, width))))
             heatmaps = (batches[-1], len(spec.joints), height // 4, width // 4)
             self.heatmaps = undo.enter_context(closing(Mirrored(heatmaps)))
-            undo.pop_all()
+            self._undo = undo.pop_all()
         self.is_open = True
 
     @abstractmethod
     def prepare(self, bucket: int) -> Any:
         """The network for a bucket, which has run once: a capture must not prepare anything."""
+
+    def prepared(self, bucket: int) -> Any:
+        """What `prepare` made for a bucket, once for all graphs; it outlives those that read it."""
+        if bucket not in self._prepared:
+            self._prepared[bucket] = self.prepare(bucket)
+        return self._prepared[bucket]
 
     @abstractmethod
     def enqueue(self, prepared: Any) -> None:
@@ -60,7 +67,7 @@ class GraphSession(ABC):
             bucket = self.bucket(len(part))
             if bucket not in self._graphs:
                 self._graphs[bucket] = self._captured(bucket)
-            self._graphs[bucket][1].launch(self.stream)
+            self._graphs[bucket].launch(self.stream)
             self.stream.synchronize()
             heatmaps[start : start + most] = self.heatmaps.host[: len(part)]
         return heatmaps
@@ -74,16 +81,16 @@ class GraphSession(ABC):
         if not self.is_open:
             return
         self.is_open = False
-        for _, graph in self._graphs.values():
+        for graph in self._graphs.values():
             graph.close()
         self._graphs.clear()
-        for part in (self.crops, self.heatmaps, self.stream):
-            part.close()
+        self._prepared.clear()
+        self._undo.close()
 
-    def _captured(self, bucket: int) -> tuple[Any, Graph]:
-        prepared = self.prepare(bucket)
+    def _captured(self, bucket: int) -> Graph:
+        prepared = self.prepared(bucket)
         with self.capture() as graph:
             self.crops.upload(bucket, self.stream)
             self.enqueue(prepared)
             self.heatmaps.download(bucket, self.stream)
-        return prepared, graph
+        return graph

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..pose.spec import PoseSpec
 from .bundle import WEIGHTS, Bundle
 from .devices import TORCH, chosen
+from .inputs import device_index
 
 if TYPE_CHECKING:
     from .cuda_pipeline import CudaPipeline
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Session(Protocol):
-    """A loaded network. Sessions share a shape, not a base class."""
+    """A loaded network. Sessions share a shape, not a base class; those on CUDA graphs share `GraphSession`."""
 
     backend: str
     """ "onnxruntime", "torch", ..."""
@@ -84,7 +85,7 @@ def _open_form(path: Path, name: str, device: str) -> Session:
 
 def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
     """Crop and decode beside a network on CUDA graphs; None for any other session, and where there are no kernels."""
-    if session.device == "cpu":
+    if device_index(session.device) is None:
         return None
     try:
         from .cuda import describe_gpu
@@ -96,7 +97,7 @@ def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
     if not isinstance(session, GraphSession):
         return None
     try:
-        image = kernel_image(describe_gpu(int(session.device.partition(":")[2])))
+        image = kernel_image(describe_gpu(session.gpu))
     except FileNotFoundError as error:
         log.warning("%s; until then crop and decode run on the CPU", error)
         return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -45,6 +45,16 @@ class TorchForm:
         parts += [] if self.fused else ["plain"]
         return "_".join([*parts, *([] if self.parallel else ["serial"])])
 
+    @property
+    def number(self) -> torch.dtype:
+        """Of weights and maps."""
+        return torch.float16 if self.half else torch.float32
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of weights and maps."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
     @classmethod
     def parse(cls, name: str) -> "TorchForm":
         """The form of a name; ValueError for any other."""
@@ -81,14 +91,12 @@ def gpu_network(network: PoseNetwork, input_size: tuple[int, int], form: TorchFo
             return ParallelExchange(rewrite(module, change), streams)
         return module
 
-    layout = torch.channels_last if form.channels_last else torch.contiguous_format
-    number = torch.float16 if form.half else torch.float32
-    made = rewrite(deployed, change).to(device, number).eval()
+    made = rewrite(deployed, change).to(device, form.number).eval()
     for module in made.modules():
         if isinstance(module, FusedUnit):
             module.weights = [weight.to(device) for weight in module.weights]
         elif isinstance(module, nn.Conv2d):
-            module.weight.data = module.weight.data.contiguous(memory_format=layout)
+            module.weight.data = module.weight.data.contiguous(memory_format=form.layout)
     return made
 
 
@@ -161,7 +169,7 @@ class ParallelExchange(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         maps = self._together([partial(branch, x) for branch, x in zip(self.branches, maps, strict=True)])
-        return self._together([partial(_fuse, paths, maps) for paths in self.paths])
+        return self._together([partial(ExchangeModule.fuse, paths, maps) for paths in self.paths])
 
     def _together(self, works: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
         """The first on the current stream, the others beside it; all are joined at the end.
@@ -182,8 +190,3 @@ class ParallelExchange(nn.Module):
         for stream in self.streams[: len(works) - 1]:
             main.wait_event(stream.record_event())
         return made
-
-
-def _fuse(paths: nn.Module, maps: Sequence[Tensor]) -> Tensor:
-    assert isinstance(paths, nn.ModuleList)
-    return F.relu(reduce(torch.add, (path(x) for path, x in zip(paths, maps, strict=True))))

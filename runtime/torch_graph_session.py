@@ -59,7 +59,6 @@ class TorchGraphSession(GraphSession):
         self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, place)
         torch.cuda.synchronize(place)  # the weights were brought there on another stream than ours
         super().__init__(checkpoint.spec, gpu, BATCHES, stream)
-        self._place = place
         self._torch_stream = torch.cuda.ExternalStream(self.stream.handle, place)
         self._crops: Any = view(self.crops, place)
         self._heatmaps: Any = view(self.heatmaps, place)
@@ -77,10 +76,8 @@ class TorchGraphSession(GraphSession):
     @torch.inference_mode()
     def enqueue(self, prepared: Views) -> None:
         """The network on `stream`; the heatmaps are copied into the session's buffer."""
-        layout = torch.channels_last if self.form.channels_last else torch.contiguous_format
-        number = torch.float16 if self.form.half else torch.float32
         with torch.cuda.stream(self._torch_stream):
-            crops = prepared.crops.to(number).contiguous(memory_format=layout)
+            crops = prepared.crops.to(self.form.number).contiguous(memory_format=self.form.layout)
             prepared.heatmaps.copy_(self._network(crops))
 
     @contextlib.contextmanager

@@ -17,7 +17,7 @@ def ema(maps: Tensor, shortcut: Tensor | None, weights: list[Tensor], groups: in
 
     `weights`: `group_weights` of a FrozenEMA, in float32. Paper, section 2.3 and Eq. 4.
     """
-    named = dict(zip(GROUP_WEIGHTS, (weight.to(maps.device) for weight in weights), strict=True))
+    named = dict(zip(GROUP_WEIGHTS, weights, strict=True))
     height, width = maps.shape[2:]
     named["local_bias"] = named["local_bias"].expand(len(named["scale"])) / len(named["scale"])
     constants = EMAConstants(

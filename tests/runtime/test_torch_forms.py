@@ -15,10 +15,7 @@ FORMS = [form for form in all_forms((False,)) if form.dense_from is None or (for
 
 def crops(form: TorchForm, count: int = 2):
     torch.manual_seed(1)
-    layout = torch.channels_last if form.channels_last else torch.contiguous_format
-    return (
-        torch.randn(count, 3, 64, 64).to(torch.float16 if form.half else torch.float32).contiguous(memory_format=layout)
-    )
+    return torch.randn(count, 3, 64, 64).to(form.number).contiguous(memory_format=form.layout)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
