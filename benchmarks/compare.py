@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..pose.files import naming
+from ..parsing import naming
 from .results import FORMAT
 
 SLACK = 0.05  # a twentieth is not worth a word, however quiet the machine was

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..pose.files import replacing
+from ..files import write_text
 from .atlas import roofs
 from .latency import STAGES
 from .paper import paper_table
@@ -47,9 +47,7 @@ def write_page(path: Path, results: Mapping[str, Result]) -> None:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>lehrnet report</title>'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>{"".join(parts)}</body></html>\n'
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _machines(results: Mapping[str, Result]) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..pose.files import replacing
+from ..files import write_text
 from .machine import machine_facts
 
 FORMAT = "lehrnet-result-1"
@@ -12,10 +12,7 @@ FORMAT = "lehrnet-result-1"
 
 def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
     """Write a result, whole or not at all."""
-    content = result_of(command, figures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(result_of(command, figures), indent=1) + "\n")
 
 
 def result_of(command: str, figures: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..files import atomic_file
 from ..model.blocks import ConvNorm, LConv
 from ..model.forms import deploy
 from ..model.network import PoseNetwork
-from ..pose.files import replacing
 from .quantize import LARGEST, SMALLEST_SCALE
 
 SAVE_EVERY = 25  # steps
@@ -193,5 +193,5 @@ def _save(path: Path, identity: str, student: nn.Module, optimiser: torch.optim.
         "optimiser": optimiser.state_dict(),
         "step": step,
     }
-    with replacing(path) as unfinished:
+    with atomic_file(path) as unfinished:
         torch.save(content, unfinished)

@@ -13,7 +13,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from ..pose.files import naming, replacing
+from ..files import write_text
+from ..parsing import naming
 from ..pose.spec import PoseSpec
 from ..runtime.bundle import INPUT_NAME
 from .graph import Graph
@@ -119,9 +120,7 @@ def write_ranges(path: Path, ranges: Ranges) -> None:
             for name, each in ranges.observers.items()
         },
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as written:
-        written.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, separators=(",", ":")) + "\n")
 
 
 def read_ranges(path: Path) -> Ranges:

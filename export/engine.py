@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..pose.files import replacing
-from ..runtime.bundle import Artefact, Bundle, open_bundle, write_manifest
+from ..files import write_bytes, write_text
+from ..runtime.bundle import ENGINE, Artefact, Bundle, open_bundle, write_manifest
 from ..runtime.fit import BuiltFor
 from .trt_library import Log, Settings, TrtLibrary, load_library, progress_monitor
 
@@ -16,7 +16,6 @@ FRAME = ((64, 64), (720, 1280), (2160, 3840))
 """Least, usual and greatest height and width of a whole graph's frame, px."""
 WHOLE_PEOPLE = (1, 8, 32)
 """Likewise the people of one."""
-ENGINE = ".engine"
 PLUGIN_MARK = b"plugin_namespace"
 """Stands in every graph that has our operator: `fused`."""
 
@@ -61,8 +60,7 @@ def build_engine(
     if engine is None:
         raise ValueError(f"{path} was parsed but not built: {'; '.join(log.errors) or 'no reason given'}")
     if settings.timing_cache is not None:
-        with replacing(settings.timing_cache) as unfinished:
-            unfinished.write_bytes(bytes(config.get_timing_cache().serialize()))
+        write_bytes(settings.timing_cache, bytes(config.get_timing_cache().serialize()))
     seconds = round(time.monotonic() - started, 1)
     return Built(bytes(engine), network.num_layers, seconds, dict(log.warnings), tuple(log.lines))
 
@@ -87,17 +85,15 @@ def add_engine(
     built = build_engine(graph, settings, library, Log(library), show)
     name = f"{graph.stem}_{library.name}"
     path = root / f"{name}{ENGINE}"
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(built.content)
-    with replacing(path.with_suffix(".log")) as unfinished:
-        unfinished.write_text("\n".join(built.log) + "\n", encoding="utf-8")
+    write_bytes(path, built.content)
+    write_text(path.with_suffix(".log"), "\n".join(built.log) + "\n")
     artefact = Artefact.of(
         path,
         precision=bundle.artefacts[precision].precision,
         batch=(1, settings.batches[-1]),
         tools={library.name: library.version},
         measured={"layers": built.layers, "seconds": built.seconds, "warnings": sum(built.warnings.values())},
-        built_for=_built_for(settings, library).facts(),
+        built_for=_built_for(settings, library),
         batches=settings.batches,
         graph_sha256=bundle.artefacts[precision].sha256,
     )

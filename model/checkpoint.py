@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..pose.files import replacing, tupled
+from ..files import atomic_file
+from ..parsing import parse, parse_json
 from ..pose.spec import PoseSpec, spec_for
 from .config import DEFAULT_VARIANT, NetworkConfig, variant
 from .network import PoseNetwork
@@ -52,13 +53,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         name: tensor.contiguous().half() if half and tensor.ndim > 1 else tensor.contiguous()
         for name, tensor in checkpoint.network.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
+    with atomic_file(path) as unfinished:
         save_file(tensors, unfinished, metadata)
-        unfinished.chmod(0o644)  # safetensors makes it private
 
 
-def load_checkpoint(path: Path, *, network: str | None = None, joints: int | None = None) -> Checkpoint:
+def load_checkpoint(
+    path: Path, *, network: str | None = None, joints: int | None = None, content: bytes | None = None
+) -> Checkpoint:
     """Read a checkpoint of ours, or a plain PyTorch state dict of the variant named by `network`.
 
     `joints`, where given, must be the checkpoint's. Nothing pickled is ever executed. Raises FileNotFoundError,
@@ -85,8 +86,8 @@ def _load_safetensors(path: Path, expected: str | None) -> Checkpoint:
             raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network to load plain tensors")
         return _build(path, variant(expected, _joints(path, tensors)), None, tensors)
     try:
-        config = NetworkConfig(**tupled(json.loads(metadata["config"])))
-        spec = PoseSpec(**tupled(json.loads(metadata["spec"])))
+        config = parse(NetworkConfig, parse_json(metadata["config"]), "config")
+        spec = parse(PoseSpec, parse_json(metadata["spec"]), "spec")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has metadata that this version of lehrnet cannot read: {error}") from error
     if expected is not None and config != variant(expected, config.joints):

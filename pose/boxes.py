@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..parsing import naming
 from .crop import check_boxes, corners
-from .files import naming
 
 PERSON_CATEGORY = 1  # COCO
 

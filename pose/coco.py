@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..parsing import naming
 from .crop import broken_boxes, corners
 from .data import PoseData
-from .files import naming
 from .skeleton import COCO17, Skeleton
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..parsing import naming
 from .data import PoseData
-from .files import naming
 from .skeleton import MPII16
 
 SCALE_PX = 200  # MPII: `scale` is the person's height divided by 200 px

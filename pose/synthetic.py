@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import filling
+from ..files import atomic_folder
 from .skeleton import COCO17
 
 Points = NDArray[np.float64]
@@ -46,7 +46,7 @@ def write_synthetic(
     if images < 1:
         raise ValueError(f"images is {images}, expected at least 1")
     entries, people = [], []
-    with filling(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         (unfinished / "images").mkdir()
         for number in progress(range(1, images + 1)):
             picture, found = draw_scene(np.random.default_rng((seed, number)))

@@ -1,25 +1,37 @@
-"""The bundle: a folder with `bundle.json` and the artefacts it names; what travels from training to devices."""
+"""The bundle: a folder with `bundle.json` and the artefacts it names; what travels from training to devices.
+
+A bundle may come from a stranger (docs/security.md). Its manifest is parsed into typed values before anything else is
+looked at, the bytes of an artefact that are hashed are the bytes that are run, and a file that the manifest does not
+name is never read.
+"""
 
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from ..pose.files import replacing, tupled
-from ..pose.heatmap import HEATMAP_STRIDE
+from ..files import atomic_folder, write_text
+from ..parsing import parse, printable, read_json
+from ..pose.heatmap import HEATMAP_STRIDE, DecodeMethod
+from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec
+from .fit import BuiltFor
 
+T = TypeVar("T")
 FORMAT = "lehrnet-bundle-1"
 MANIFEST = "bundle.json"
+LARGEST_MANIFEST = 64 << 20  # bytes
+ENGINE = ".engine"
 ENGINE_FIELDS = ("batches", "built_for", "graph_sha256")
 INPUT_NAME, OUTPUT_NAME = "crops", "heatmaps"
 WEIGHTS = "weights"
 """Name of the artefact that holds the PyTorch weights; the others are named by their precision."""
+BESIDE_ARTEFACTS = (MANIFEST, "README.md", "pareto.svg", ".DS_Store")
+"""Files of a bundle that its manifest does not name; an engine's log is `ENGINE.log`."""
+REPLACED_MEANWHILE = 20  # times that a bundle may be replaced while it is being opened
 
 
 @dataclass(frozen=True)
@@ -35,12 +47,23 @@ class Artefact:
     """Smallest and largest number of crops; None is any."""
     batches: tuple[int, ...] = ()
     """An engine's: the upper ends of its optimization profiles."""
-    built_for: Mapping[str, Any] | None = None
-    """An engine's: see `fit.BuiltFor`."""
+    built_for: BuiltFor | None = None
+    """An engine's: the library, GPUs and system that it runs on."""
     graph_sha256: str | None = None
     """An engine's: of the graph that it was built from."""
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.file or Path(self.file).name != self.file:
+            raise ValueError(f"file is {self.file!r}, which lies outside the bundle")
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise ValueError(f"sha256 is {self.sha256[:70]!r}, expected 64 hexadecimal digits")
+        smallest, largest = self.batch
+        if self.bytes < 0 or smallest < 1 or (largest or smallest) < smallest or min(self.batches, default=1) < 1:
+            raise ValueError(f"bytes {self.bytes}, batch {self.batch}, batches {self.batches}: expected positive ones")
+        if self.file.endswith(ENGINE) != (self.built_for is not None):
+            raise ValueError(f"{self.file}: an engine, and nothing else, says what it was built for")
 
     @classmethod
     def of(cls, path: Path, **facts: Any) -> "Artefact":
@@ -68,47 +91,60 @@ class Bundle:
             raise ValueError(f"{self.root} has no {name!r}; it has {', '.join(self.artefacts)}")
         return self.root / self.artefacts[name].file
 
+    def read(self, name: str) -> bytes:
+        """The content of an artefact, which is what its hash says; ValueError says how it differs."""
+        return _read_checked(self.path(name), self.artefacts[name])
+
 
 def open_bundle(root: Path) -> Bundle:
     """Read a bundle and check every artefact against its hash; ValueError says which file differs and how."""
-    bundle = read_bundle(root)
-    for artefact in bundle.artefacts.values():
-        _check(root / artefact.file, artefact)
-    return bundle
+
+    def open_whole() -> Bundle:
+        bundle = read_bundle(root)
+        for name in bundle.artefacts:
+            bundle.read(name)
+        return bundle
+
+    return unless_replaced(root, open_whole)
+
+
+def unless_replaced(root: Path, opened: Callable[[], T]) -> T:
+    """What `opened()` gives; where it fails while somebody replaces the bundle, it is called again."""
+    for _ in range(REPLACED_MEANWHILE):
+        before = _identity(root)
+        try:
+            return opened()
+        except (ValueError, OSError):
+            if _identity(root) == before:
+                raise
+    return opened()
 
 
 def read_bundle(root: Path) -> Bundle:
-    """Read a bundle's manifest only; ValueError for one that cannot be read."""
+    """Read a bundle's manifest only; ValueError names the key that is wrong."""
     manifest = root / MANIFEST
     if not manifest.is_file():
         raise FileNotFoundError(f"no bundle at {root}: it has no {MANIFEST}; `lehrnet export` writes one")
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        return _from_manifest(root, content)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{manifest} cannot be read: {error!r}; export the bundle again") from error
+        read = parse(_Manifest, read_json(manifest, LARGEST_MANIFEST))
+        return Bundle(root, read.variant, read.pose.spec(), read.trained, read.note, read.artefacts, read.fastest)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{manifest}: ")
+        raise ValueError(f"{manifest} cannot be read: {reason}; export the bundle again") from error
 
 
 @contextlib.contextmanager
 def new_bundle_folder(root: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A scratch folder that becomes `root` when the block ends without an error; otherwise nothing is left.
+    """A folder to fill that becomes `root` when the block ends without an error; otherwise nothing is left.
 
-    An existing bundle is replaced only with `overwrite`; a folder that is no bundle never.
+    An existing bundle is replaced only with `overwrite`, and only if nothing else is in its folder; a folder that is
+    no bundle never.
     """
-    if root.exists() and not (overwrite and (root / MANIFEST).is_file()):
-        kind = "a bundle; replace it with --overwrite" if (root / MANIFEST).is_file() else "not a bundle"
-        raise FileExistsError(f"{root} exists already and is {kind}")
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    except OSError as error:
-        raise OSError(f"cannot write {root}: {error.strerror}; choose a folder that can be written") from error
-    try:
-        yield scratch
-        scratch.chmod(0o755)  # mkdtemp makes it private
-        _swap(scratch, root)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    refused = _why_not_replaceable(root, overwrite=overwrite) if root.exists() else ""
+    if refused:
+        raise FileExistsError(f"{root} exists already and {refused}")
+    with atomic_folder(root, lambda folder: not _why_not_replaceable(folder, overwrite=overwrite)) as unfinished:
+        yield unfinished
 
 
 def write_manifest(bundle: Bundle) -> None:
@@ -126,26 +162,59 @@ def write_manifest(bundle: Bundle) -> None:
         "artefacts": {name: _artefact_facts(artefact) for name, artefact in bundle.artefacts.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    with replacing(bundle.root / MANIFEST) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(bundle.root / MANIFEST, text)
 
 
-def _from_manifest(root: Path, content: Mapping[str, Any]) -> Bundle:
-    if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
-    pose = tupled(content["pose"])
-    spec = PoseSpec(**{**pose, "skeleton": pose["skeleton"]["name"]})
-    artefacts = {name: _artefact(facts) for name, facts in content["artefacts"].items()}
-    fastest = content.get("fastest", {})
-    return Bundle(root, content["variant"], spec, bool(content["trained"]), content["note"], artefacts, fastest)
+@dataclass(frozen=True)
+class _Input:
+    name: Literal["crops"]
+    layout: Literal["NCHW"]
+    colour_order: Literal["rgb"]
 
 
-def _artefact(facts: Mapping[str, Any]) -> Artefact:
-    known = {item.name for item in fields(Artefact)}
-    artefact = Artefact(**tupled({name: value for name, value in facts.items() if name in known}))
-    if Path(artefact.file).name != artefact.file:
-        raise ValueError(f"artefact {artefact.file!r} lies outside the bundle")
-    return artefact
+@dataclass(frozen=True)
+class _Output:
+    name: Literal["heatmaps"]
+    layout: Literal["NCHW"]
+    stride: Literal[4]
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """A `PoseSpec` whose skeleton is written out."""
+
+    skeleton: Skeleton
+    input_size: tuple[int, int]
+    padding: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    sigma: float
+    decode: DecodeMethod
+
+    def spec(self) -> PoseSpec:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        spec = PoseSpec(**{**values, "skeleton": self.skeleton.name})
+        if spec.joints != self.skeleton:
+            raise ValueError(f"pose.skeleton is called {self.skeleton.name!r}, but is not lehrnet's of that name")
+        return spec
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    format: Literal["lehrnet-bundle-1"]
+    variant: str
+    trained: bool
+    note: str
+    input: _Input
+    output: _Output
+    pose: _Pose
+    artefacts: Mapping[str, Artefact]
+    fastest: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wrong = [name for name in self.artefacts if printable(name) != name or not name]
+        if wrong:
+            raise ValueError(f"artefacts holds a name that is empty or has control characters: {wrong[0]!r}")
 
 
 def _artefact_facts(artefact: Artefact) -> dict[str, Any]:
@@ -153,25 +222,40 @@ def _artefact_facts(artefact: Artefact) -> dict[str, Any]:
     return {name: value for name, value in asdict(artefact).items() if value or name not in ENGINE_FIELDS}
 
 
-def _check(path: Path, artefact: Artefact) -> None:
+def _read_checked(path: Path, artefact: Artefact) -> bytes:
     if not path.is_file():
         raise ValueError(f"{path} is missing; copy the bundle again or export it again")
     if path.stat().st_size != artefact.bytes:
         raise ValueError(f"{path} has {path.stat().st_size} bytes, expected {artefact.bytes}; copy the bundle again")
-    found = _sha256(path)
+    with path.open("rb") as file:
+        content = file.read(artefact.bytes + 1)
+    found = hashlib.sha256(content).hexdigest()
     if found != artefact.sha256:
         raise ValueError(f"{path} has SHA-256 {found[:12]}..., expected {artefact.sha256[:12]}...; copy it again")
+    return content
 
 
-def _swap(scratch: Path, root: Path) -> None:
-    """Put `scratch` in the place of `root`, whose old content goes last."""
-    if not root.exists():
-        scratch.replace(root)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{root.name}.old.", dir=root.parent))
-    root.replace(old)
-    scratch.replace(root)
-    shutil.rmtree(old)
+def _why_not_replaceable(root: Path, *, overwrite: bool) -> str:
+    """Why an existing folder is not to be replaced by a new bundle; empty where it may be."""
+    if not (root / MANIFEST).is_file():
+        return "is not a bundle"
+    if not overwrite:
+        return "is a bundle; replace it with --overwrite"
+    try:
+        files = {artefact.file for artefact in read_bundle(root).artefacts.values()}
+    except ValueError as error:
+        return f"is a damaged bundle ({error}); remove it yourself, or choose another"
+    logs = {Path(name).with_suffix(".log").name for name in files if name.endswith(ENGINE)}
+    foreign = sorted({path.name for path in root.iterdir()} - files - logs - {*BESIDE_ARTEFACTS})
+    return f"holds {foreign[0]!r}, which is no part of a bundle; move it away first" if foreign else ""
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    """What changes when the bundle is replaced or its manifest is."""
+    try:
+        return root.stat().st_ino, (root / MANIFEST).stat().st_ino
+    except OSError:
+        return None
 
 
 def _sha256(path: Path) -> str:

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .bundle import WEIGHTS, Artefact, open_bundle
-from .fit import BuiltFor, Here, differences
+from .fit import Here, differences
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
         kind = "PyTorch" if name == WEIGHTS else "ONNX Runtime"
         finding = _torch() if name == WEIGHTS else _onnxruntime_cpu()
         return Finding(f"bundle: {name}", finding.works, f"{artefact.file}, by {kind}", finding.fix)
-    built = BuiltFor.read(dict(artefact.built_for))
+    built = artefact.built_for
     rebuild = f"build it here: lehrnet build-engine BUNDLE --precision {artefact.precision}"
     try:
         from .cuda import describe_gpu  # noqa: PLC0415 - a machine without CUDA gets a finding, not an error

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..pose.crop import Affines, Image, check_boxes, check_image, crop_people
 from ..pose.points import find_points
 from ..pose.spec import PoseSpec
-from .bundle import open_bundle
+from .bundle import open_bundle, unless_replaced
 from .inputs import is_on_gpu
-from .session import Session, open_artefact, open_pipeline
+from .session import Session, Trust, open_artefact, open_pipeline
 
 LARGEST_BATCH = 32  # crops that are in memory at once: 19 MB of input at 256x192
 
@@ -65,14 +65,22 @@ class PoseEstimator:
         threads: int | None = None,
         flip: bool = False,
         otherwise: str | None = None,
+        trust_engine: Trust = False,
     ) -> "PoseEstimator":
         """Open a bundle; its hashes are checked. `flip` also runs each mirrored crop and averages the heatmaps.
 
         `precision` names an artefact; "weights" runs the network by PyTorch, "torch_fp16" in its fast form for GPUs.
-        `otherwise` names another that may run where the first cannot. `device`: see `open_session`.
+        `otherwise` names another that may run where the first cannot. `device`: see `open_session`. An engine is
+        code: it runs only with `trust_engine` True, or with its SHA-256.
         """
-        opened = open_bundle(Path(bundle))
-        return cls.of(open_artefact(opened, precision, device, threads, otherwise), opened.spec, flip=flip)
+        root = Path(bundle)
+
+        def opened() -> PoseEstimator:
+            found = open_bundle(root)
+            session = open_artefact(found, precision, device, threads, otherwise, trust_engine=trust_engine)
+            return cls.of(session, found.spec, flip=flip)
+
+        return unless_replaced(root, opened)
 
     @classmethod
     def of(cls, session: Session, spec: PoseSpec, *, flip: bool = False) -> "PoseEstimator":

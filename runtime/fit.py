@@ -1,11 +1,10 @@
 """Whether an engine was built for the machine that it is on: an engine, unlike an ONNX file, is bound to one."""
 
 import platform
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from ..pose.files import tupled
-
+Library = Literal["tensorrt", "tensorrt_rtx"]
 Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 
@@ -13,8 +12,8 @@ Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 class BuiltFor:
     """What stands with an engine in the bundle."""
 
-    library: str
-    """ "tensorrt" or "tensorrt_rtx"."""
+    library: Library
+    """Of the two that there are; a manifest that names another is refused before anything is imported."""
     version: str
     """The library's."""
     compute_capabilities: tuple[str, ...]
@@ -31,16 +30,6 @@ class BuiltFor:
     version_compatible: bool = False
     """Whether later libraries of the same major version may run it."""
     dla_core: int | None = None
-
-    @classmethod
-    def read(cls, facts: dict[str, Any]) -> "BuiltFor":
-        """Of a manifest's entry; what a later version of ours added is left out."""
-        known = {item.name for item in fields(cls)}
-        return cls(**tupled({name: value for name, value in facts.items() if name in known}))
-
-    def facts(self) -> dict[str, Any]:
-        """As it is written."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

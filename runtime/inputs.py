@@ -1,5 +1,6 @@
 """What every session accepts: the names of devices, and the shape of crops."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,13 @@ def device_index(device: str) -> int | None:
     if kind == "cuda" and (index or "0").isdecimal():
         return int(index or 0)
     raise ValueError(f"device is {device!r}, expected cpu, cuda, cuda:N or auto")
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise ValueError unless so many threads are at least one and at most the machine's."""
+    most = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= most:
+        raise ValueError(f"threads is {threads}, expected 1 to {most}, which this machine has")
 
 
 def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None = None) -> None:

@@ -4,11 +4,16 @@ from pathlib import Path
 
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle
-from .session import Session, open_artefact, open_session
+from .session import Session, Trust, open_artefact, open_session
 
 
 def open_model(
-    path: Path, precision: str = "fp32", device: str = "auto", threads: int | None = None
+    path: Path,
+    precision: str = "fp32",
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    trust_engine: Trust = False,
 ) -> tuple[Session, PoseSpec]:
     """A session, and what its heatmaps mean.
 
@@ -16,6 +21,6 @@ def open_model(
     """
     if path.is_dir():
         bundle = open_bundle(path)
-        return open_artefact(bundle, precision, device, threads), bundle.spec
-    session = open_session(path, device, threads)
+        return open_artefact(bundle, precision, device, threads, trust_engine=trust_engine), bundle.spec
+    session = open_session(path, device, threads, trust_engine=trust_engine)
     return session, session.spec

@@ -1,18 +1,24 @@
 """ONNX Runtime, on the CPU or on CUDA."""
 
 import logging
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pose.heatmap import HEATMAP_STRIDE
 from ..pose.spec import spec_for
 from .bundle import INPUT_NAME, OUTPUT_NAME
 from .inputs import check_crops, device_index
+from .onnx_files import reads_other_files
 from .operators import MISSING, operators_library
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # 1.32 for Linux asks for a telemetry host; read when it is loaded
 try:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]
@@ -21,52 +27,125 @@ except ImportError as error:
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented)
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
 CUDA = "CUDAExecutionProvider"
 OPERATORS = "lehrnet"
 """Their domain."""
+FLOAT = "tensor(float)"
 
 
 class OnnxSession:
-    """An ONNX file with one input `crops` and one output `heatmaps`."""
+    """An ONNX file with one input `crops` and one output `heatmaps`.
+
+    `content` is the file's, where it was read already: then it may not read other files.
+    """
 
     backend = "onnxruntime"
 
-    def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, device: str = "auto", threads: int | None = None, *, content: bytes | None = None
+    ) -> None:
         gpu = _choose_gpu(device)
         self.device = "cpu" if gpu is None else f"cuda:{gpu}"
-        self._session = open_graph(path, gpu, threads)
+        self._session = open_graph(path, gpu, threads, content=content)
         if gpu is not None and CUDA not in self._session.get_providers():
             raise RuntimeError(f"ONNX Runtime found no usable CUDA for {device}; use device cpu or mend the driver")
-        inputs = [node.name for node in self._session.get_inputs()]
-        outputs = [node.name for node in self._session.get_outputs()]
-        if inputs != [INPUT_NAME] or outputs != [OUTPUT_NAME]:
-            raise ValueError(f"{path} maps {inputs} to {outputs}, expected {[INPUT_NAME]} to {[OUTPUT_NAME]}")
-        height, width = self._session.get_inputs()[0].shape[2:]
-        self.spec = replace(spec_for(self._session.get_outputs()[0].shape[1]), input_size=(height, width))
+        self._batch, joints, input_size = _contract(path, self._session.get_inputs(), self._session.get_outputs())
+        self._path, self.spec = path, replace(spec_for(joints), input_size=input_size)
+        self._heatmaps = (joints, *(side // HEATMAP_STRIDE for side in input_size))
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
+        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W); a graph of a fixed batch runs in turns."""
         check_crops(crops, self.spec.input_size)
-        return np.asarray(self._session.run([OUTPUT_NAME], {INPUT_NAME: crops})[0])
+        size = self._batch or max(len(crops), 1)
+        parts = [self._run(crops[start : start + size], size) for start in range(0, len(crops), size)]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, *self._heatmaps), np.float32), *parts])
+
+    def _run(self, crops: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        people = len(crops)
+        if people < size:
+            crops = np.concatenate((crops, np.zeros((size - people, *crops.shape[1:]), np.float32)))
+        (heatmaps,) = run_graph(self._session, self._path, [OUTPUT_NAME], {INPUT_NAME: crops})
+        if heatmaps.shape != (size, *self._heatmaps):
+            raise ValueError(
+                f"{self._path} gave {OUTPUT_NAME} of shape {heatmaps.shape} for {size} crops, "
+                f"expected {(size, *self._heatmaps)}"
+            )
+        return heatmaps[:people]
 
 
-def open_graph(path: Path, gpu: int | None = None, threads: int | None = None) -> onnxruntime.InferenceSession:
+def run_graph(
+    session: onnxruntime.InferenceSession, path: Path, outputs: Sequence[str], feeds: Mapping[str, Any]
+) -> list[NDArray[Any]]:
+    """What a graph gives; RuntimeError with ONNX Runtime's words where it fails."""
+    try:
+        return [np.asarray(found) for found in session.run(list(outputs), dict(feeds))]
+    except ORT_ERRORS as error:
+        raise RuntimeError(f"ONNX Runtime could not run {path}: {_first_line(error)}") from error
+
+
+def open_graph(
+    path: Path, gpu: int | None = None, threads: int | None = None, *, content: bytes | None = None
+) -> onnxruntime.InferenceSession:
     """Any ONNX file on the CPU or on a GPU; ValueError for one that ONNX Runtime cannot run."""
+    if content is not None:
+        _check_alone(path, content)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors: its warnings speak to the authors of graphs
     if threads is not None:
         options.intra_op_num_threads = threads
     providers = ["CPUExecutionProvider"] if gpu is None else [(CUDA, {"device_id": gpu}), "CPUExecutionProvider"]
+    model = str(path) if content is None else content
     try:
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+            return onnxruntime.InferenceSession(model, options, providers=providers)
         except (errors.InvalidGraph, errors.Fail) as error:
             if not _allow_for(str(error), path, options):
                 raise
-            return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except UNREADABLE as error:
-        raise ValueError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
+            return onnxruntime.InferenceSession(model, options, providers=providers)
+    except ORT_ERRORS as error:
+        raise ValueError(f"{path} is not an ONNX model that ONNX Runtime can run: {_first_line(error)}") from error
+
+
+def _check_alone(path: Path, content: bytes) -> None:
+    try:
+        reads = reads_other_files(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an ONNX model: {error}") from error
+    if reads:
+        raise ValueError(
+            f"{path} keeps tensors in other files, which the bundle's manifest does not name; "
+            "save it with its tensors inside and export the bundle again"
+        )
+
+
+def _contract(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[int | None, int, tuple[int, int]]:
+    """The fixed batch or None, the joints, and the crops' height and width; ValueError for another kind of graph."""
+    names = [node.name for node in inputs], [node.name for node in outputs]
+    if names != ([INPUT_NAME], [OUTPUT_NAME]):
+        raise ValueError(f"{path} maps {names[0]} to {names[1]}, expected {[INPUT_NAME]} to {[OUTPUT_NAME]}")
+    crops, heatmaps = inputs[0], outputs[0]
+    for node, wanted in ((crops, "N x 3 x H x W"), (heatmaps, "N x K x H/4 x W/4")):
+        shape = node.shape if isinstance(node.shape, list | tuple) else []
+        if node.type != FLOAT or len(shape) != 4:
+            shown = " x ".join(map(str, shape)) or "no tensor"
+            raise ValueError(f"{path}: {node.name} is {node.type} of {shown}, expected {FLOAT} of {wanted}")
+    batch, channels, height, width = crops.shape
+    if channels != 3 or not all(isinstance(side, int) and side >= 32 and side % 32 == 0 for side in (height, width)):
+        raise ValueError(
+            f"{path}: {INPUT_NAME} is {' x '.join(map(str, crops.shape))}, expected N x 3 x H x W with fixed H and W "
+            "in multiples of 32; export it with a fixed size"
+        )
+    joints, *grid = heatmaps.shape[1:]
+    wanted = [height // HEATMAP_STRIDE, width // HEATMAP_STRIDE]
+    if not isinstance(joints, int) or any(isinstance(a, int) and a != b for a, b in zip(grid, wanted, strict=True)):
+        raise ValueError(
+            f"{path}: {OUTPUT_NAME} is {' x '.join(map(str, heatmaps.shape))}, "
+            f"expected N x K x {wanted[0]} x {wanted[1]} with a fixed K"
+        )
+    return (batch if isinstance(batch, int) else None), joints, (height, width)
 
 
 def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) -> bool:
@@ -83,6 +162,10 @@ def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) ->
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         return True
     return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:500] if str(error) else type(error).__name__
 
 
 @lru_cache

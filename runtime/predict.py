@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..files import write_bytes, write_text
 from ..pose.boxes import PERSON_CATEGORY, PersonBoxes, read_boxes
 from ..pose.crop import Image
-from ..pose.files import replacing
 from ..pose.pictures import read_image
 from .draw import draw_poses
 from .estimator import PoseEstimator, Poses, whole_image
@@ -114,8 +114,7 @@ def coco_results(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
 
 def write_results(path: Path, results: list[dict[str, Any]]) -> None:
     """Write results as JSON, whole or not at all."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(results) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(results) + "\n")
 
 
 def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, min_score: float) -> None:
@@ -124,5 +123,4 @@ def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, 
     done, encoded = cv2.imencode(path.suffix, drawn)
     if not done:
         raise RuntimeError(f"OpenCV could not encode {path}")
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(encoded.tobytes())
+    write_bytes(path, encoded.tobytes())

@@ -1,5 +1,6 @@
 """Crops to heatmaps on some device: one Protocol, and the door to every backend."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from ..pose.spec import PoseSpec
 from .bundle import WEIGHTS, Bundle
 from .devices import TORCH, chosen
-from .inputs import device_index
+from .inputs import check_threads, device_index
 
 if TYPE_CHECKING:
     from .cuda_pipeline import CudaPipeline
@@ -33,31 +34,56 @@ class Session(Protocol):
         ...
 
 
-def open_session(path: Path, device: str = "auto", threads: int | None = None) -> Session:
+Trust = bool | str
+"""Whether an engine may run: True for any, or the SHA-256 of the one that is meant."""
+
+
+def open_session(
+    path: Path,
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    content: bytes | None = None,
+    trust_engine: Trust = False,
+) -> Session:
     """Open a model file on "cpu", "cuda", "cuda:1" or "auto"; its suffix names the backend.
 
     "auto" takes a GPU where the backend can use one; the choice stands in the log and in `device`. Any other
-    device is used or refused, never replaced. `threads` bounds the CPU's; None leaves it to the backend.
+    device is used or refused, never replaced. `threads` bounds the CPU's; None leaves it to the backend. `content`
+    is the file's, where it was read already. An engine is code, and runs only if `trust_engine` says so.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no model at {path}")
+    check_threads(threads)
     match path.suffix:
         case ".onnx":
-            from .onnx_session import OnnxSession as Backend
+            from .onnx_session import OnnxSession
+
+            session: Session = OnnxSession(path, device, threads, content=content)
         case ".safetensors":
-            from .torch_session import TorchSession as Backend
+            from .torch_session import TorchSession
+
+            session = TorchSession(path, device, threads, content=content)
         case ".engine":
-            from .tensorrt_session import TensorRtSession as Backend
+            _check_trust(path, trust_engine)
+            from .tensorrt_session import TensorRtSession
+
+            session = TensorRtSession(path, device, threads)
         case suffix:
             expected = ".onnx, .safetensors or .engine"
             raise ValueError(f"cannot open {path}: its suffix is {suffix!r}, expected {expected}")
-    session = Backend(path, device, threads)
     log.info("%s runs on %s by %s", path.name, session.device, session.backend)
     return session
 
 
 def open_artefact(
-    bundle: Bundle, precision: str, device: str = "auto", threads: int | None = None, otherwise: str | None = None
+    bundle: Bundle,
+    precision: str,
+    device: str = "auto",
+    threads: int | None = None,
+    otherwise: str | None = None,
+    *,
+    trust_engine: Trust = False,
 ) -> Session:
     """Open what a bundle has under a name; "fastest", and forms such as "torch_fp16", are names too.
 
@@ -66,19 +92,47 @@ def open_artefact(
     try:
         name = chosen(bundle, precision, device)
         if name.startswith(f"{TORCH}_"):
-            return _open_form(bundle.path(WEIGHTS), name, device)
-        return open_session(bundle.path(name), device, threads)
+            return _open_form(bundle, name, device)
+        content = bundle.read(name)
+        session = open_session(bundle.path(name), device, threads, content=content, trust_engine=trust_engine)
+        _check_spec(session, bundle, name)
+        return session
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         if otherwise is None:
             raise
         log.warning("%s does not run here: %s. As was allowed, %s runs instead", precision, error, otherwise)
-        return open_artefact(bundle, otherwise, device, threads)
+        return open_artefact(bundle, otherwise, device, threads, trust_engine=trust_engine)
 
 
-def _open_form(path: Path, name: str, device: str) -> Session:
+def _check_trust(path: Path, trust: Trust) -> None:
+    """Raise ValueError unless the user said that this engine may run."""
+    if trust is True:
+        return
+    with path.open("rb") as file:
+        found = hashlib.sha256(file.read()).hexdigest() if isinstance(trust, str) else ""
+    if trust is False or found != trust.lower():
+        reason = f"its SHA-256 is {found}, not {trust!r}" if found else "nobody said that it may"
+        raise ValueError(
+            f"{path.name} is an engine, which is code of whoever built it, and does not run: {reason}. "
+            "--trust-engine (trust_engine=True) allows it, --trust-engine SHA256 only the one of that hash"
+        )
+
+
+def _check_spec(session: Session, bundle: Bundle, name: str) -> None:
+    """Raise ValueError unless the network is what the manifest says."""
+    found, wanted = session.spec, bundle.spec
+    if found.input_size != wanted.input_size or len(found.joints) != len(wanted.joints):
+        raise ValueError(
+            f"{bundle.path(name)} takes crops of {found.input_size} and finds {len(found.joints)} joints, but the "
+            f"manifest says {wanted.input_size} and {len(wanted.joints)}; export the bundle again"
+        )
+
+
+def _open_form(bundle: Bundle, name: str, device: str) -> Session:
     from .torch_graph_session import TorchForm, TorchGraphSession  # it says what to install
 
-    session = TorchGraphSession(path, device, form=TorchForm.parse(name))
+    path, content = bundle.path(WEIGHTS), bundle.read(WEIGHTS)
+    session = TorchGraphSession(path, device, form=TorchForm.parse(name), content=content)
     log.info("%s runs on %s by %s as %s", path.name, session.device, session.backend, name)
     return session
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .bundle import INPUT_NAME, OUTPUT_NAME, read_bundle
 from .cuda import OutOfDeviceMemoryError, describe_gpu
-from .fit import BuiltFor, Here, differences
+from .fit import BuiltFor, Here, Library, differences
 from .graph_session import GraphSession
 from .inputs import device_index
 
@@ -18,6 +18,9 @@ INSTALL = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 
 class TensorRtSession(GraphSession):
     """An engine, as `lehrnet build-engine` enters it into a bundle.
+
+    An engine is code: it is run as it is, and whoever made it decides what it does. `open_session` asks for trust
+    before it comes here.
 
     Args:
         path: the engine, beside its bundle's manifest.
@@ -31,18 +34,18 @@ class TensorRtSession(GraphSession):
     ) -> None:
         del threads
         bundle = read_bundle(path.parent)
-        artefact = next((each for each in bundle.artefacts.values() if each.file == path.name), None)
-        if artefact is None or artefact.built_for is None:
+        name = next((name for name, each in bundle.artefacts.items() if each.file == path.name), "")
+        built = bundle.artefacts[name].built_for if name else None
+        if built is None:
             raise ValueError(f"{path} is no engine of the bundle beside it; build it there: lehrnet build-engine")
         gpu = 0 if device == "auto" else device_index(device)
         if gpu is None:
             raise ValueError(f"device is {device}, but {path.name} is an engine, which runs on a GPU: device cuda")
-        built = BuiltFor.read(dict(artefact.built_for))
         self.backend = built.library
         self._trt = _module(built.library)
         self._check_fit(path, built, gpu)
-        self._engine: Any = self._deserialize(path)
-        super().__init__(bundle.spec, gpu, artefact.batches, stream)
+        self._engine: Any = self._deserialize(path, bundle.read(name))
+        super().__init__(bundle.spec, gpu, bundle.artefacts[name].batches, stream)
 
     def prepare(self, bucket: int) -> Any:
         """A context of its own for a bucket."""
@@ -81,16 +84,16 @@ class TensorRtSession(GraphSession):
                 "or run the graph it was built from"
             )
 
-    def _deserialize(self, path: Path) -> Any:
+    def _deserialize(self, path: Path, content: bytes) -> Any:
         self._logger = self._trt.Logger(self._trt.Logger.ERROR)
-        engine = self._trt.Runtime(self._logger).deserialize_cuda_engine(path.read_bytes())
+        engine = self._trt.Runtime(self._logger).deserialize_cuda_engine(content)
         if engine is None:
             raise RuntimeError(f"{path} is refused by {self.backend} {self._trt.__version__}; build it again here")
         return engine
 
 
-def _module(library: str) -> Any:
-    try:
+def _module(library: Library) -> Any:
+    try:  # one of two names: a manifest's word was checked against them
         return import_module(library)
     except ImportError as error:
         extra = INSTALL.get(library, library)

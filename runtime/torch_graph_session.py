@@ -47,13 +47,14 @@ class TorchGraphSession(GraphSession):
         *,
         form: TorchForm | None = None,
         stream: int | None = None,
+        content: bytes | None = None,
     ) -> None:
         del threads
         self.form = form or TorchForm()
         place = choose_device("cuda" if device == "auto" else device)
         if place.type != "cuda":
             raise ValueError(f"device is {device}, but {self.form.name} runs on a GPU: device cuda, or weights")
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path, content=content)
         gpu = place.index or 0
         use_device(gpu)
         self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, place)

@@ -21,12 +21,14 @@ class TorchSession:
 
     backend = "torch"
 
-    def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, device: str = "auto", threads: int | None = None, *, content: bytes | None = None
+    ) -> None:
         chosen = choose_device(device)
         if threads is not None:
             torch.set_num_threads(threads)  # PyTorch has one setting for the process
         self.device = str(chosen)
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path, content=content)
         self.network, self.spec = checkpoint.network.to(self.device), checkpoint.spec
 
     @torch.inference_mode()

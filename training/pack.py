@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import atomic_folder
 from ..pose.augment import MARGIN
 from ..pose.crop import Affines, invert_affines, person_affines, sample_upright, transform_points
 from ..pose.data import PoseData, is_held_out
-from ..pose.files import filling
 from ..pose.pictures import read_image
 from ..pose.spec import PoseSpec
 
@@ -96,7 +96,7 @@ def write_pack(
 
     `sources` are the people by the name of where they come from. `folder` appears whole or not at all.
     """
-    with filling(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         shard = _Shard(unfinished, stored_size(spec))
         for name, source in sources.items():
             people = source.with_keypoints()

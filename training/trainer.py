@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..files import atomic_file, write_text
 from ..model.checkpoint import Checkpoint, save_checkpoint
 from ..model.network import PoseNetwork
-from ..pose.files import replacing
 from ..pose.metrics import for_json
 from .batches import Batch, Batches
 from .loss import heatmap_loss
@@ -225,7 +225,7 @@ class Trainer:
             "elapsed_s": self.elapsed_s,
             "best": self.best,
         }
-        with replacing(self.run.out / STATE) as unfinished:
+        with atomic_file(self.run.out / STATE) as unfinished:
             torch.save(state, unfinished)
 
     def _log(self, report: Report) -> None:
@@ -246,5 +246,4 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def _cut_log(path: Path, step: int) -> None:
     """Drop the lines of steps that a resumed run takes again; the last one may be half written."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if path.exists() else []
-    with replacing(path) as unfinished:
-        unfinished.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))

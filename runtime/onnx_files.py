@@ -1,0 +1,70 @@
+"""What of an ONNX file a device must know without the onnx package: whether it reads other files."""
+
+from collections.abc import Iterator
+
+# Field numbers of onnx.proto: what leads from a model to its tensors, and what says that a tensor lies elsewhere.
+_MODEL = {7: "graph", 20: "training", 25: "function"}
+_LEADS = {
+    "model": _MODEL,
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_DEEPEST = 64
+
+
+def reads_other_files(content: bytes) -> bool:
+    """Whether any tensor of an ONNX model lies in another file; ValueError for what is no ONNX model."""
+    return _reads(memoryview(content), "model", 0)
+
+
+def _reads(part: memoryview, kind: str, depth: int) -> bool:
+    if depth > _DEEPEST:
+        raise ValueError("it is nested too deeply for an ONNX model")
+    for number, value in _fields(part):
+        if kind == "tensor":
+            if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1):
+                return True
+        elif isinstance(value, memoryview) and number in _LEADS[kind]:
+            if _reads(value, _LEADS[kind][number], depth + 1):
+                return True
+    return False
+
+
+def _fields(part: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Each field's number and value: a varint's number, the content of bytes and messages, 0 for the others."""
+    place, end = 0, len(part)
+    while place < end:
+        key, place = _varint(part, place)
+        number, wire = key >> 3, key & 7
+        if wire == _VARINT:
+            value, place = _varint(part, place)
+            yield number, value
+        elif wire == _BYTES:
+            length, place = _varint(part, place)
+            if length > end - place:
+                raise ValueError("it is no whole ONNX model: a field goes on past its end")
+            yield number, part[place : place + length]
+            place += length
+        elif wire in (_FIXED64, _FIXED32):
+            yield number, 0
+            place += 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"it is no ONNX model: a field has wire type {wire}")
+
+
+def _varint(part: memoryview, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(part):
+            raise ValueError("it is no whole ONNX model: a number is cut off")
+        byte = part[place]
+        value, place = value | (byte & 0x7F) << shift, place + 1
+        if byte < 0x80:
+            return value, place
+    raise ValueError("it is no ONNX model: a number has more than ten bytes")
