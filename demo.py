@@ -10,13 +10,12 @@ from .export.package import export_bundle, open_checkpoint
 from .export.report import parity_table
 from .export.verify import verify_bundle
 from .pose.batches import unlabelled
-from .pose.boxes import read_boxes
 from .pose.crop import crop_people
 from .pose.pictures import read_image
+from .runtime.draw import MIN_SCORE
 from .runtime.estimator import PoseEstimator, whole_image
-from .runtime.predict import RESULTS, list_images, predict_to_folder
+from .runtime.predict import RESULTS, open_source, picture_name, predict_to_folder
 
-MIN_SCORE = 0.2  # of a joint that is drawn
 PHOTOGRAPH = "astronaut.png"
 PERSON_IN_PHOTOGRAPH = [30, 5, 470, 512]  # Eileen Collins, to the hips; px, measured by eye
 
@@ -30,19 +29,19 @@ def demo(out: Path, source: Path | None = None, boxes: Path | None = None) -> bo
     bundle = export_bundle(checkpoint, out / "bundle", overwrite=True)
     print(f"1. {bundle.variant} exported: {bundle.root}")
 
-    paths = list_images(source)
-    images = [read_image(path) for path in paths]
-    known = read_boxes(boxes, [path.name for path in paths]) if boxes else {}
+    people = open_source(source, bundle.spec, boxes)
     crops = []
-    for path, image in zip(paths, images, strict=True):
-        people = known[path.name].boxes if path.name in known else np.array([whole_image(image)])
-        crops.append(unlabelled(crop_people(image, people, bundle.spec)[0], bundle.spec))
+    for path in people.pictures:
+        image = read_image(path)
+        known = None if people.boxes is None else people.boxes.get(path)
+        filled = np.array([whole_image(image)]) if known is None else known.boxes
+        crops.append(unlabelled(crop_people(image, filled, bundle.spec)[0], bundle.spec))
     ladder = verify_bundle(bundle, crops)
     print(f"2. ONNX Runtime against PyTorch on the photograph:\n{parity_table([rung.facts() for rung in ladder])}")
 
-    predictions = predict_to_folder(PoseEstimator.open(bundle.root), paths, boxes, out, MIN_SCORE)
-    print(f"3. keypoints of {sum(len(p.poses) for p in predictions)} people: {out / RESULTS}")
-    print(f"   pictures: {', '.join(str(out / f'{p.path.stem}.png') for p in predictions)}")
+    found = predict_to_folder(PoseEstimator.open(bundle.root), people, out, MIN_SCORE)
+    print(f"3. keypoints of {found.people} people: {out / RESULTS}")
+    print(f"   pictures: {', '.join(str(out / picture_name(people.name(path))) for path in people.pictures)}")
     return all(rung.passed for rung in ladder)
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import types
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,14 @@ LONGEST_TEXT = 10_000
 LARGEST_JSON = 4 << 30  # bytes; COCO's largest label file has half a gigabyte
 
 
-def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
-    """The content of a JSON file; FileNotFoundError, or a ValueError that names the file and says what is wrong."""
+def read_json(
+    path: Path, largest: int = LARGEST_JSON, *, leave_out: frozenset[str] = frozenset(), nan: bool = False
+) -> Any:
+    """The content of a JSON file; FileNotFoundError, or a ValueError that names the file and says what is wrong.
+
+    Keys in `leave_out` are dropped while the file is parsed, which saves the memory that they would take. `nan` lets
+    NaN and Infinity through, for a reader that leaves out the entries that hold them.
+    """
     if not path.exists():
         raise FileNotFoundError(f"no file at {path}")
     if not path.is_file():
@@ -30,14 +36,16 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
     if path.stat().st_size > largest:
         raise ValueError(f"{path} has {path.stat().st_size} bytes, expected at most {largest}")
     with naming(path):
-        return parse_json(path.read_bytes())
+        return parse_json(path.read_bytes(), leave_out=leave_out, nan=nan)
 
 
-def parse_json(content: str | bytes) -> Any:
-    """JSON without the numbers that JSON does not have (NaN, Infinity); ValueError for anything else."""
+def parse_json(content: str | bytes, *, leave_out: frozenset[str] = frozenset(), nan: bool = False) -> Any:
+    """JSON; without `nan` without the numbers that JSON does not have (NaN, Infinity); ValueError for anything else."""
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        return json.loads(text, parse_constant=_no_number)
+        del content
+        hook = _without(leave_out) if leave_out else None
+        return json.loads(text, parse_constant=float if nan else _no_number, object_hook=hook)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no JSON text in UTF-8: {error}") from error
     except RecursionError:
@@ -154,6 +162,15 @@ def _told(key: str, value: Any) -> str:
 
 def _below(key: str, name: object) -> str:
     return f"{key}.{printable(str(name))}" if key else printable(str(name))
+
+
+def _without(keys: frozenset[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def dropped(entry: dict[str, Any]) -> dict[str, Any]:
+        for key in keys:
+            entry.pop(key, None)
+        return entry
+
+    return dropped
 
 
 def _no_number(name: str) -> float:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pose import labels
 from ..pose.batches import LabelledBatch, labelled_batches
-from ..pose.coco import read_coco
 from ..pose.data import PoseData, is_held_out
-from ..pose.mpii import find_mpii_labels, read_mpii
 from ..pose.spec import PoseSpec
 
 CALIBRATION_PEOPLE, JUDGED_PEOPLE = 512, 256
@@ -53,10 +52,7 @@ def read_people(folder: Path, spec: PoseSpec, *, held_out: bool = False) -> Pose
     `held_out` takes only the images that training leaves out (`pose.data.is_held_out`). ValueError where there are
     too few to calibrate on, or where another skeleton is labelled.
     """
-    mpii = find_mpii_labels(folder) is not None
-    people = read_mpii(folder) if mpii else read_coco(folder, spec.joints)
-    if people.skeleton != spec.joints:
-        raise ValueError(f"{folder} has {people.skeleton.name}'s joints, but the network {spec.skeleton}'s")
+    people = labels.read_people(folder, spec, purpose="train")
     people = people.with_keypoints() if len(people.with_keypoints()) else people
     if held_out:
         people = people.take(np.array([is_held_out(people.images[image]) for image in people.image_of], bool))

@@ -1,11 +1,21 @@
 """What a sub-command is, and how its arguments are read."""
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+from ..parsing import printable
+
+if TYPE_CHECKING:
+    from ..pose.batches import BadPicture
+
+CHECK_FAILED, BAD_INPUT, OUR_FAULT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+"""Exit codes: a check or some items failed, the caller's mistake, ours, SIGINT, SIGTERM."""
+SHOWN = 10
+"""Bad items that are listed; all of them stand in the result."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +63,27 @@ def bundle_or_default(path: Path | None) -> Path:
             "pip install 'lehrnet[export]', or name a bundle"
         ) from error
     return default_bundle()
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """What is run, and on what."""
+    parser.add_argument("--precision", default="fp32", help="graph or engine, fastest, or torch_fp16 (%(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument(
+        "--trust-engine",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="SHA256",
+        help="let an engine run, which is code: any, or the one of this hash",
+    )
+
+
+def report_bad(bad: "Sequence[BadPicture]") -> int:
+    """List what could not be used on standard error; the exit code."""
+    for each in bad[:SHOWN]:
+        print(printable(f"lehrnet: {each.reason}"), file=sys.stderr)
+    if bad:
+        print(f"lehrnet: {len(bad)} images could not be used; the others' results are whole", file=sys.stderr)
+    return CHECK_FAILED if bad else 0

@@ -1,49 +1,73 @@
 """Commands about running a bundle: predict, demo."""
 
 import argparse
-import json
+import tempfile
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, bundle_or_default
+from .command import CHECK_FAILED, Command, add_running, bundle_or_default, report_bad
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
+    from ..pose.pictures import MAX_PIXELS
+    from ..runtime.draw import MIN_SCORE
+
     parser.add_argument("bundle", type=Path, nargs="?", help="a bundle's folder; the shipped default's if absent")
-    parser.add_argument("source", type=Path, metavar="IMAGE|FOLDER", help="what to look at")
+    parser.add_argument("source", type=Path, metavar="IMAGE|FOLDER", help="what to look at; subfolders too")
     parser.add_argument(
         "--boxes", type=Path, metavar="FILE", help="people: COCO JSON or xyxy JSON; else the whole image"
     )
+    parser.add_argument("--person-category", type=int, metavar="ID", help="of detections, where it is not 1")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write keypoints.json and a picture for each image")
-    parser.add_argument("--precision", default="fp32", help="graph or engine, fastest, or torch_fp16 (%(default)s)")
+    add_running(parser)
     parser.add_argument("--otherwise", metavar="PRECISION", help="what may run where that cannot, such as fp32")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, steadier")
-    parser.add_argument("--min-score", type=float, default=0.2, help="of a joint that is drawn (%(default)s)")
+    parser.add_argument("--min-score", type=float, default=MIN_SCORE, help="of a joint that is drawn (%(default)s)")
+    parser.add_argument(
+        "--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger images (%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print the COCO results")
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ..runtime.estimator import PoseEstimator
-    from ..runtime.predict import coco_results, list_images, predict_to_folder
+    from tqdm import tqdm
 
-    paths = list_images(options.source)
+    from ..files import refuse_inputs
+    from ..runtime.estimator import PoseEstimator
+    from ..runtime.predict import FAILURES, LINES, RESULTS, open_source, predict_to_folder
+
+    bundle = bundle_or_default(options.bundle)
+    if options.out is not None:
+        outputs: dict[str, Path | None] = {f"--out: {name}": options.out / name for name in (RESULTS, LINES, FAILURES)}
+        refuse_inputs(outputs, [options.boxes, bundle])
     estimator = PoseEstimator.open(
-        bundle_or_default(options.bundle),
+        bundle,
         options.precision,
         options.device,
         threads=options.threads,
         flip=options.flip,
         otherwise=options.otherwise,
+        trust_engine=options.trust_engine,
     )
-    predictions = predict_to_folder(estimator, paths, options.boxes, options.out, options.min_score)
-    if options.json:
-        print(json.dumps(coco_results(predictions)))
-        return 0
-    people = sum(len(prediction.poses) for prediction in predictions)
-    where = f", written to {options.out}" if options.out else "; --out DIR or --json shows them"
-    print(f"{people} people in {len(predictions)} images by {estimator.session.device}{where}")
-    return 0
+    source = open_source(
+        options.source, estimator.spec, options.boxes, out=options.out, category=options.person_category
+    )
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
+        found = predict_to_folder(
+            estimator,
+            source,
+            options.out,
+            options.min_score,
+            max_pixels=options.max_pixels,
+            lines=lines if options.json else None,
+            progress=lambda paths: tqdm(paths, "predicting", unit="image", disable=None if len(paths) > 1 else True),
+        )
+        if options.json:
+            lines.seek(0)
+            print("[", *(("," if number else "") + line.strip() for number, line in enumerate(lines)), "]", sep="\n")
+        else:
+            where = f", written to {options.out}" if options.out else "; --out DIR or --json shows them"
+            print(f"{found.people} people in {found.images} images by {estimator.session.device}{where}")
+    return report_bad(found.bad)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

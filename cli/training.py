@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .command import Command, folders, shares, size
+from .command import Command, add_running, folders, report_bad, shares, size
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -115,9 +115,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--boxes", default="gt", metavar="gt|FILE", help="labels' boxes or COCO detections (%(default)s)"
     )
-    parser.add_argument("--precision", default="fp32", help="which of a bundle's graphs (%(default)s)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--split", help="of COCO's own layout, such as val2017 (the one that begins with val)")
+    add_running(parser)
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, more accurate")
     parser.add_argument("--keypoints", type=Path, metavar="FILE", help="keep the keypoints as COCO results")
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
@@ -128,6 +127,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..benchmarks.results import write_result
+    from ..files import refuse_inputs
     from ..pose.evaluate import evaluate, figures_table
     from ..pose.metrics import for_json
     from ..runtime.models import open_model
@@ -137,12 +137,17 @@ def _evaluate(options: argparse.Namespace) -> int:
         from ..model.checkpoint import DEFAULT_WEIGHTS
 
         options.model = DEFAULT_WEIGHTS
-    session, spec = open_model(options.model, options.precision, options.device, options.threads)
     detections = None if options.boxes == "gt" else Path(options.boxes)
+    outputs = {"--keypoints": options.keypoints, "--result": options.result}
+    refuse_inputs(outputs, [options.model, options.data, detections])
+    session, spec = open_model(
+        options.model, options.precision, options.device, options.threads, trust_engine=options.trust_engine
+    )
     found = evaluate(
         session.run,
         options.data,
         spec,
+        split=options.split,
         detections=detections,
         flip=options.flip,
         progress=lambda batches, count: tqdm(batches, "evaluating", count, unit="batch", disable=None),
@@ -151,10 +156,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         write_results(options.keypoints, found.results)
     conditions = {"metric": found.metric, "people": found.people, "boxes": options.boxes, "flip": options.flip}
     facts = {**conditions, "figures": for_json(found.figures), "joints": for_json(found.joints)}
+    facts |= {"labels": found.labels, "bad": [each.facts() for each in found.bad]}
     if options.result:
         write_result(options.result, "lehrnet evaluate MODEL --data FOLDER", facts)
     print(json.dumps(facts) if options.json else figures_table(found))
-    return 0
+    return report_bad(found.bad)
 
 
 COMMANDS = (

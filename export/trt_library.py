@@ -13,10 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from ..runtime.fit import Compatibility
+from ..runtime.fit import Compatibility, Library
 
-Name = Literal["tensorrt", "tensorrt_rtx"]
-MODULES: dict[Name, tuple[str, ...]] = {
+MODULES: dict[Library, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
@@ -53,8 +52,9 @@ class Settings:
 class TrtLibrary:
     """One of the libraries, loaded."""
 
-    def __init__(self, name: Name, module: ModuleType) -> None:
-        self.name, self.trt = name, module
+    def __init__(self, name: Library, module: ModuleType) -> None:
+        self.name: Library = name
+        self.trt = module
         self.version: str = module.__version__
         if self.name == "tensorrt" and self.major < OLDEST:
             raise RuntimeError(f"TensorRT {self.version} is too old: its graphs are untyped; install 10 or newer")
@@ -139,7 +139,7 @@ class TrtLibrary:
             config.set_timing_cache(config.create_timing_cache(kept), False)
 
 
-def load_library(name: Name | Literal["auto"] = "auto") -> TrtLibrary:
+def load_library(name: Library | Literal["auto"] = "auto") -> TrtLibrary:
     """The library asked for; "auto" takes TensorRT where it is, else RTX. ImportError says how to install it."""
     reasons = []
     for each in MODULES if name == "auto" else (name,):

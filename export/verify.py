@@ -11,8 +11,8 @@ import numpy as np
 
 from ..calibration.budget import Budget
 from ..pose.batches import LabelledBatch, labelled_batches, unlabelled
-from ..pose.coco import read_coco
 from ..pose.drift import Comparison, Drift
+from ..pose.labels import read_people
 from ..pose.spec import PoseSpec
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle
 from ..runtime.operators import MISSING, operators_library
@@ -125,5 +125,5 @@ def random_crops(spec: PoseSpec, seed: int = 0) -> Iterator[LabelledBatch]:
 
 
 def photograph_crops(folder: Path, spec: PoseSpec) -> Iterator[LabelledBatch]:
-    """Every person with keypoints of a COCO folder, in batches of 1, 2, 7, 1, 2, 7, ..."""
-    return labelled_batches(read_coco(folder, spec.joints).with_keypoints(), spec, cycle(BATCHES))
+    """Every person with keypoints of a COCO or MPII folder, in batches of 1, 2, 7, 1, 2, 7, ..."""
+    return labelled_batches(read_people(folder, spec).with_keypoints(), spec, cycle(BATCHES))

@@ -1,18 +1,31 @@
 """Labelled people as batches of crops."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .crop import Affines, crop_people, invert_affines, transform_points
 from .data import PoseData
-from .pictures import read_image
 from .spec import PoseSpec
 
 LabelledBatch = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 """Crops (n, 3, H, W), keypoints (n, K, 3) in crop px, whose last is 0 for a joint without label, and areas (n,) in crop
 px^2."""
+
+
+@dataclass(frozen=True)
+class BadPicture:
+    """A picture that could not be used, and why."""
+
+    path: Path
+    reason: str
+
+    def facts(self) -> dict[str, str]:
+        """For JSON."""
+        return {"file_name": str(self.path), "error": self.reason}
 
 
 def unlabelled(crops: NDArray[np.float32], spec: PoseSpec) -> LabelledBatch:
@@ -21,17 +34,25 @@ def unlabelled(crops: NDArray[np.float32], spec: PoseSpec) -> LabelledBatch:
 
 
 def crop_batches(
-    people: PoseData, spec: PoseSpec, sizes: Iterable[int]
+    people: PoseData, spec: PoseSpec, sizes: Iterable[int], bad: list[BadPicture] | None = None
 ) -> Iterator[tuple[NDArray[np.float32], Affines]]:
     """Crops (n, 3, H, W) and affines of everyone, image by image, in batches of `sizes`; the last may be smaller.
 
-    `sizes` goes on for ever: `itertools.repeat(32)`, `itertools.cycle((1, 2, 7))`.
+    `sizes` goes on for ever: `itertools.repeat(32)`, `itertools.cycle((1, 2, 7))`. A picture that cannot be read is
+    an error; with a list `bad` it is entered there, and its people's affines are NaN, which makes their points NaN.
     """
     crops, affines = np.empty((0, 3, *spec.input_size), np.float32), np.empty((0, 2, 3))
     wanted = iter(sizes)
     size = next(wanted)
     for path, rows in people.by_image():
-        more_crops, more_affines = crop_people(read_image(path), people.boxes[rows], spec)
+        try:
+            more_crops, more_affines = crop_people(people.picture(rows[0]), people.boxes[rows], spec)
+        except (ValueError, OSError) as error:
+            if bad is None:
+                raise
+            bad.append(BadPicture(path, str(error)))
+            more_crops = np.zeros((len(rows), 3, *spec.input_size), np.float32)
+            more_affines = np.full((len(rows), 2, 3), np.nan)
         crops, affines = np.concatenate((crops, more_crops)), np.concatenate((affines, more_affines))
         while len(crops) >= size:
             yield crops[:size], affines[:size]

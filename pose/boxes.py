@@ -1,81 +1,239 @@
-"""Person boxes from files: COCO annotations, COCO detections, or plain xyxy lists."""
+"""Person boxes from files: COCO annotations, COCO detections, or plain xyxy lists.
 
-import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+Which picture an entry is for is what the file says: by its image's id or by its path. A path matches a picture whose
+own path ends with it, the longest one first.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parsing import naming
+from ..parsing import naming, read_json
+from .coco import NOT_NEEDED, PERSON_CATEGORY, is_id, likely_person, person_category
 from .crop import check_boxes, corners
+from .data import ImageId
+from .skeleton import Skeleton
 
-PERSON_CATEGORY = 1  # COCO
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PersonBoxes:
-    """The people of one image."""
+    """The people of one image; there may be none."""
 
     boxes: NDArray[np.float64]
     """(N, 4) xyxy, image px."""
     scores: NDArray[np.float64]
     """(N,) the detector's, or 1."""
-    image_id: int | None = None
-    """COCO's, where the file has one."""
+    image_id: ImageId | None = None
+    """The file's, where it has one."""
+    size: tuple[int, int] | None = None
+    """Width and height of the image that the boxes are meant for, where the file says them."""
 
 
-def read_boxes(path: Path, image_names: list[str]) -> dict[str, PersonBoxes]:
-    """Boxes by image file name, for those of `image_names` that the file knows.
+@dataclass(frozen=True)
+class KnownImages:
+    """What a label file says of the pictures that detections may be for."""
 
-    The file is COCO annotations (images and annotations; crowds are left out), COCO detections (a list with
-    image_id and bbox; image 785 is 000000000785.jpg), {"a.jpg": [[x1, y1, x2, y2], ...]}, or for a single image
-    just [[x1, y1, x2, y2], ...]. ValueError names the entry that is wrong.
+    ids: Mapping[ImageId, Path]
+    category: ImageId
+    """The person's."""
+
+
+def read_boxes(
+    path: Path,
+    pictures: Sequence[Path],
+    *,
+    root: Path | None = None,
+    skeleton: Skeleton | None = None,
+    known: Callable[[], KnownImages | None] = lambda: None,
+    category: int | None = None,
+) -> dict[Path, PersonBoxes]:
+    """Boxes by picture, for those of `pictures` that the file knows.
+
+    Args:
+        path: COCO annotations (crowds are left out), COCO detections (a list with image_id and bbox),
+            {"a/b.jpg": [[x1, y1, x2, y2], ...]}, or for a single picture just [[x1, y1, x2, y2], ...].
+        pictures: the files that boxes are wanted for.
+        root: the folder that the file's paths begin in, where that is known; all pictures lie in it.
+        skeleton: tells the person's category of an annotation file by its joints.
+        known: gives the pictures whose ids detections bear. Without them
+            the last digits of a name are taken for the id, which is said.
+        category: the person's in a list of detections, where several could be meant.
+
+    Raises:
+        FileNotFoundError: for a missing file.
+        ValueError: which names the entry that is wrong, or that could be for two pictures.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no box file at {path}") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    content = read_json(path, leave_out=NOT_NEEDED, nan=True)
     with naming(path):
         match content:
-            case {"images": list(images), "annotations": list(annotations)}:
-                names = {image["id"]: Path(image["file_name"]).name for image in images}
-                people = [entry for entry in annotations if not entry.get("iscrowd")]
-                found = _from_coco(people, names)
-            case [{"image_id": _}, *_]:
-                names = {int(Path(name).stem): name for name in image_names if Path(name).stem.isdecimal()}
-                found = _from_coco(content, names)
+            case {"images": list(), "annotations": list()}:
+                return _from_annotations(content, pictures, root, skeleton)
+            case [{"image_id": _}, *_] | []:
+                return _from_detections(content, pictures, known(), category)
             case dict():
-                found = {name: _plain(boxes, name) for name, boxes in content.items()}
-            case list() if len(image_names) == 1:
-                found = {image_names[0]: _plain(content, image_names[0])}
-            case _:
+                chosen = match_names(content, pictures, root)
+                return {picture: _plain(content[name], name) for name, picture in chosen.items()}
+            case list() if len(pictures) == 1:
+                return {pictures[0]: _plain(content, pictures[0].name)}
+            case list():
                 raise ValueError("a bare list of boxes fits a single image only")
-    return {name: boxes for name, boxes in found.items() if name in set(image_names)}
+        raise ValueError(f"it holds {type(content).__name__}, expected COCO JSON or boxes by file name")
 
 
-def _from_coco(entries: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> dict[str, PersonBoxes]:
-    """COCO's xywh by image; entries of other categories or unknown images are left out."""
-    by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for entry in entries:
-        if entry.get("category_id", PERSON_CATEGORY) == PERSON_CATEGORY and entry["image_id"] in names:
-            by_image[entry["image_id"]].append(entry)
+def match_names(names: Iterable[str], pictures: Sequence[Path], root: Path | None = None) -> dict[str, Path]:
+    """Which picture each name means, for those that mean one of `pictures`.
+
+    A path from `root` is meant before any other; else the longest name that a picture's path ends with. ValueError
+    where a name could mean two pictures: then it is too short.
+    """
+    named = {name: PurePosixPath(name.replace("\\", "/")).parts for name in names}
+    lengths = {len(parts) for parts in named.values()}
+    ends: dict[tuple[str, ...], list[Path]] = {}
+    for picture in pictures:
+        parts = picture.absolute().parts
+        for length in lengths:
+            ends.setdefault(parts[-length:] if length else (), []).append(picture)
+    within = {} if root is None else {picture.relative_to(root).parts: picture for picture in pictures}
+    taken: dict[Path, str] = {}
+    for name in sorted(named, key=lambda name: (named[name] not in within, -len(named[name]))):
+        exact = within.get(named[name])
+        meant = [exact] if exact else [each for each in ends.get(named[name], []) if each not in taken]
+        if len(meant) > 1:
+            raise ValueError(f"{name!r} could be {meant[0]} or {meant[1]}; give more of its path")
+        if meant:
+            taken[meant[0]] = name
+    return {name: picture for picture, name in taken.items()}
+
+
+def _from_annotations(
+    content: Mapping[str, Any], pictures: Sequence[Path], root: Path | None, skeleton: Skeleton | None
+) -> dict[Path, PersonBoxes]:
+    entries = [entry for entry in content["images"] if isinstance(entry, Mapping) and is_id(entry.get("id"))]
+    by_name = {entry["file_name"]: entry for entry in entries if isinstance(entry.get("file_name"), str)}
+    chosen = match_names(by_name, pictures, root)
+    people = [entry for entry in content["annotations"] if isinstance(entry, Mapping)]
+    person = _person_of(content.get("categories"), skeleton)
+    person = likely_person(people) if person is None else person
+    by_id: dict[ImageId, list[Mapping[str, Any]]] = {by_name[name]["id"]: [] for name in chosen}
+    for entry in people:
+        known = is_id(entry.get("image_id")) and entry["image_id"] in by_id
+        if known and entry.get("category_id", person) == person and not entry.get("iscrowd"):
+            by_id[entry["image_id"]].append(entry)
     found = {}
-    for image_id, people in by_image.items():
-        sides = np.array([person["bbox"] for person in people], dtype=np.float64)
-        if sides.ndim != 2 or sides.shape[1] != 4:
-            raise ValueError(f"image {image_id}: bbox has shape {sides.shape[1:]}, expected x, y, width, height")
-        scores = np.array([person.get("score", 1.0) for person in people], dtype=np.float64)
-        try:
-            found[names[image_id]] = PersonBoxes(check_boxes(corners(sides)), scores, image_id)
-        except ValueError as error:
-            raise ValueError(f"image {image_id}: {error}") from error
+    for name, picture in chosen.items():
+        entry = by_name[name]
+        size = (entry.get("width"), entry.get("height"))
+        whole = size if all(isinstance(side, int) and side > 0 for side in size) else None
+        found[picture] = _people(by_id[entry["id"]], entry["id"], whole, lenient=True)
     return found
+
+
+def _person_of(categories: object, skeleton: Skeleton | None) -> ImageId | None:
+    if skeleton is not None:
+        try:
+            return person_category(categories, skeleton)
+        except ValueError:
+            pass  # boxes need no joints: any file that calls somebody a person will do
+    named = [each for each in categories if isinstance(each, Mapping)] if isinstance(categories, list) else []
+    persons = [each.get("id") for each in named if each.get("name") == "person"]
+    if persons:
+        return persons[0]
+    return named[0].get("id") if len(named) == 1 else (PERSON_CATEGORY if named else None)
+
+
+def _from_detections(
+    entries: Sequence[Any], pictures: Sequence[Path], known: KnownImages | None, category: int | None
+) -> dict[Path, PersonBoxes]:
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, Mapping) or not is_id(entry.get("image_id")):
+            raise ValueError(f"entry {number} has no image_id, expected a detection with image_id and bbox")
+    if not entries:
+        return {picture: _people([], None, None) for picture in pictures}
+    if known is not None:
+        wanted = set(pictures)
+        ids = {image_id: picture for image_id, picture in known.ids.items() if picture in wanted}
+    else:
+        ids = _ids_by_name(pictures)
+        log.warning("no label file says which image_id is which picture: the last digits of the names are taken")
+    person = _person_among(entries, known, category)
+    by_id: dict[ImageId, list[Mapping[str, Any]]] = {image_id: [] for image_id in ids}
+    for entry in entries:
+        image_id = _same_id(entry["image_id"], by_id)
+        if image_id is not None and entry.get("category_id", person) == person:
+            by_id[image_id].append(entry)
+    found = {ids[image_id]: _people(people, image_id, None) for image_id, people in by_id.items() if people}
+    if known is not None:  # a picture that the labels list, and in which nobody was detected
+        found |= {ids[image_id]: _people([], image_id, None) for image_id, people in by_id.items() if not people}
+    return found
+
+
+def _same_id(image_id: ImageId, ids: Mapping[ImageId, Any]) -> ImageId | None:
+    """The id among `ids` that this one is, be it written as a number or as a text."""
+    if image_id in ids:
+        return image_id
+    other = str(image_id) if isinstance(image_id, int) else int(image_id) if image_id.isdecimal() else None
+    return other if other is not None and other in ids else None
+
+
+def _ids_by_name(pictures: Sequence[Path]) -> dict[ImageId, Path]:
+    """000000000785.jpg and COCO_val2014_000000000785.jpg are 785; a name without digits at its end is itself."""
+    ids: dict[ImageId, Path] = {}
+    for picture in pictures:
+        digits = re.search(r"[0-9]+$", picture.stem)
+        image_id = int(digits[0][-18:]) if digits else picture.stem
+        if image_id in ids:
+            raise ValueError(
+                f"image {image_id} could be {ids[image_id]} or {picture}: give the boxes by the pictures' paths"
+            )
+        ids[image_id] = picture
+    return ids
+
+
+def _person_among(entries: Sequence[Mapping[str, Any]], known: KnownImages | None, category: int | None) -> Any:
+    """The person's category: as asked, as the label file says, or as the list allows."""
+    if category is not None:
+        return category
+    return known.category if known is not None else likely_person(entries)
+
+
+def _people(
+    people: Sequence[Mapping[str, Any]],
+    image_id: ImageId | None,
+    size: tuple[Any, ...] | None,
+    *,
+    lenient: bool = False,
+) -> PersonBoxes:
+    """COCO's xywh and scores of one image; `lenient` leaves out boxes without area, as label files have them."""
+    rows = []
+    for person in people:
+        box, score = person.get("bbox"), person.get("score", 1.0)
+        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
+            raise ValueError(f"image {image_id}: bbox is {box!r:.60}, expected x, y, width, height")
+        if not _is_number(score) or not np.isfinite(score):
+            raise ValueError(f"image {image_id}: score is {score!r:.60}, expected a finite number")
+        if lenient and not (box[2] > 0 and box[3] > 0):
+            log.warning("image %s: a person whose box %s has no area is left out", image_id, box)
+            continue
+        rows.append((*box, score))
+    values = np.array(rows, np.float64).reshape(-1, 5)
+    try:
+        boxes = check_boxes(corners(values[:, :4]))
+    except ValueError as error:
+        raise ValueError(f"image {image_id}: {error}") from error
+    return PersonBoxes(boxes, values[:, 4], image_id, None if size is None else (size[0], size[1]))
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is a number that a float can hold, be it NaN."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 53)
 
 
 def _plain(boxes: object, name: str) -> PersonBoxes:

@@ -1,117 +1,318 @@
-"""People of a data folder in COCO's form; everything that could stop a long run is checked when it is read."""
+"""People of a data folder in COCO's form. Reading is strict here, so that everything after it may trust.
 
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+Ids, categories, paths and splits are what the label file says. An entry that cannot be used is left out and counted;
+a file is refused only where nothing is left, or where its ids contradict each other.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parsing import naming
-from .crop import broken_boxes, corners
-from .data import PoseData
+from ..parsing import naming, read_json
+from .crop import corners
+from .data import ImageId, PoseData
+from .reading import Reading
 from .skeleton import COCO17, Skeleton
 
+log = logging.getLogger(__name__)
 
-def find_labels(folder: Path) -> tuple[Path, Path]:
-    """The label file and the image folder of `person_keypoints.json` + `images/`, or of COCO's own layout."""
-    candidates = [(folder / "person_keypoints.json", folder / "images")]
-    candidates += [
-        (path, folder / path.stem.removeprefix("person_keypoints_"))
-        for path in sorted((folder / "annotations").glob("person_keypoints_*.json"), reverse=True)  # val before train
-    ]
-    for labels, images in candidates:
-        if labels.is_file() and images.is_dir():
-            return labels, images
-    raise FileNotFoundError(
-        f"{folder} is no COCO data folder: it has neither person_keypoints.json + images/ "
-        "nor annotations/person_keypoints_val2017.json + val2017/"
-    )
+Purpose = Literal["train", "val"]
+PERSON_CATEGORY = 1  # COCO's
+AREA_OF_BOX = 0.53  # a COCO person's segment against their box, on average
+NOT_NEEDED = frozenset({"segmentation"})  # most of COCO's files: left out while they are parsed
 
 
-def read_coco(folder: Path, skeleton: Skeleton = COCO17) -> PoseData:
-    """Everyone who is no crowd, with or without keypoints.
+def find_labels(folder: Path, split: str | None = None, purpose: Purpose = "val") -> tuple[Path, Path, str]:
+    """The label file, the image folder, and which of several splits that is.
 
-    Raises FileNotFoundError for a missing label file or image, and ValueError with the file and the id for damaged
-    JSON, duplicate ids, a category without keypoints or with another number of them, NaN, and boxes off their image.
+    A folder holds `person_keypoints.json` + `images/`, or COCO's own `annotations/person_keypoints_SPLIT.json` with
+    `SPLIT/` or `images/SPLIT/`. `split` is a split or how it begins ("train"); without it, the one whose name begins
+    as `purpose` is taken. ValueError where several could be meant.
     """
-    labels, images = find_labels(folder)
-    with naming(labels):
-        content = json.loads(labels.read_text(encoding="utf-8"))
-        entries, people = content["images"], [entry for entry in content["annotations"] if not entry.get("iscrowd")]
-        _check_ids(entries, content["annotations"])
-        _check_category(content["categories"], skeleton)
-        data = _assemble(labels, images, entries, people, skeleton)
-    return data.with_images()
+    plain = folder / "person_keypoints.json"
+    if plain.is_file() and (folder / "images").is_dir() and split is None:
+        return plain, folder / "images", ""
+    found = {}
+    for path in sorted((folder / "annotations").glob("person_keypoints_*.json")):
+        name = path.stem.removeprefix("person_keypoints_")
+        images = next((each for each in (folder / name, folder / "images" / name) if each.is_dir()), None)
+        if images is not None:
+            found[name] = path, images
+    wanted = [name for name in found if name.startswith(split or purpose)] or ([] if split else list(found))
+    wanted = [split] if split in found else wanted
+    if len(wanted) > 1:
+        raise ValueError(f"{folder} holds {', '.join(found)}: which is meant? --split {wanted[0]} says it")
+    if not wanted:
+        raise FileNotFoundError(
+            f"{folder} is no COCO data folder{f' with a split {split!r}' if split else ''}: it has neither "
+            "person_keypoints.json + images/ nor annotations/person_keypoints_SPLIT.json + SPLIT/ (such as val2017)"
+            + (f"; it has {', '.join(found)}" if found else "")
+        )
+    (name,) = wanted
+    return *found[name], f"split {name}"
 
 
-def _assemble(
-    labels: Path,
-    images: Path,
-    entries: Sequence[Mapping[str, Any]],
-    people: Sequence[Mapping[str, Any]],
-    skeleton: Skeleton,
+def read_coco(
+    folder: Path, skeleton: Skeleton = COCO17, *, split: str | None = None, purpose: Purpose = "val"
 ) -> PoseData:
-    place = {entry["id"]: index for index, entry in enumerate(entries)}
-    unknown = next((person["id"] for person in people if person["image_id"] not in place), None)
-    if unknown is not None:
-        raise ValueError(f"annotation {unknown} is on an image that the file does not list")
-    ids = np.array([person["id"] for person in people], dtype=np.int64)
-    keypoints = _keypoints(people, skeleton)
-    boxes = corners(np.array([person["bbox"] for person in people], dtype=np.float64).reshape(-1, 4))
-    image_of = np.array([place[person["image_id"]] for person in people], dtype=np.int64)
-    sizes = np.array([(entry["width"], entry["height"]) for entry in entries], dtype=np.float64).reshape(-1, 2)
-    _check_boxes(boxes, sizes[image_of], ids)
-    return PoseData(
-        skeleton=skeleton,
-        images=tuple(images / entry["file_name"] for entry in entries),
-        image_ids=np.array([entry["id"] for entry in entries], dtype=np.int64),
-        image_of=image_of,
-        person_ids=ids,
-        boxes=boxes,
-        keypoints=keypoints,
-        areas=np.array([person.get("area", 0) for person in people], dtype=np.float64),
-        labels=labels,
+    """Everyone who is no crowd, with or without keypoints; `reading` says what was left out and filled in.
+
+    Raises FileNotFoundError for a missing label file or image, and ValueError that names the file for damaged JSON,
+    ids that occur twice, a person's category with other joints, pictures of another size, and a file of which
+    nothing can be used.
+    """
+    labels, images, taken = find_labels(folder, split, purpose)
+    content = read_json(labels, leave_out=NOT_NEEDED, nan=True)
+    reading = Reading(labels, taken)
+    with naming(labels):
+        people, sizes = _Reader(skeleton, reading).read(content, labels, images)
+    reading.say()
+    return people.with_pictures(sizes)
+
+
+def person_category(categories: object, skeleton: Skeleton) -> ImageId | None:
+    """The id of the category whose joints these are, or that is called person; None where there are no categories."""
+    if categories is None or categories == []:
+        return None
+    if not isinstance(categories, list) or not all(isinstance(each, Mapping) for each in categories):
+        raise ValueError("categories is no list of objects, expected COCO's person category with its joints' names")
+    jointed = [each for each in categories if each.get("keypoints")]
+    fitting = [each for each in jointed if _names(each) is not None and len(_names(each) or ()) == len(skeleton)]
+    named = [each for each in fitting or ([] if jointed else categories) if each.get("name") == "person"]
+    chosen = fitting if len(fitting) == 1 else named
+    if len(chosen) != 1:
+        if jointed and not fitting:
+            counts = [len(_names(each) or ()) for each in jointed]
+            raise ValueError(f"its categories have {counts} joints, but {skeleton.name} has {len(skeleton)}")
+        raise ValueError("no category has keypoints or is called person, or several are: which are people?")
+    _check_order(_names(chosen[0]), skeleton)
+    if not is_id(chosen[0].get("id")):
+        raise ValueError(f"the id of its person category is {chosen[0].get('id')!r}, expected a number or a text")
+    return chosen[0]["id"]
+
+
+def likely_person(entries: Sequence[Mapping[str, Any]]) -> ImageId:
+    """The person's category where nothing names the categories: COCO's, or the only one; else ValueError."""
+    kinds = {entry["category_id"] for entry in entries if is_id(entry.get("category_id"))}
+    if not kinds or (PERSON_CATEGORY in kinds and 0 not in kinds):
+        return PERSON_CATEGORY
+    if len(kinds) == 1:
+        (only,) = kinds
+        log.warning("everything is of category %s, which is taken for the person's", only)
+        return only
+    shown = ", ".join(map(str, sorted(kinds, key=str)[:6]))
+    raise ValueError(f"its categories are {shown}: which is a person? --person-category says it for detections")
+
+
+def _names(category: Mapping[str, Any]) -> list[str] | None:
+    names = category.get("keypoints")
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _check_order(names: list[str] | None, skeleton: Skeleton) -> None:
+    """ValueError where the file has the skeleton's joints in another order: every figure would be wrong."""
+    if names and set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints:
+        place = next(place for place, name in enumerate(names) if name != skeleton.joints[place])
+        raise ValueError(
+            f"its joints come in another order than {skeleton.name}'s: joint {place} is {names[place]!r}, "
+            f"expected {skeleton.joints[place]!r}; sort the joints of every person"
+        )
+
+
+def is_id(value: object) -> bool:
+    """Whether this can be an id: a number or a text."""
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a path of a label file would leave the images' folder, on any system, or is no path at all."""
+    windows = PureWindowsPath(name)
+    return (
+        not name
+        or "\0" in name
+        or PurePosixPath(name).is_absolute()
+        or bool(windows.drive or windows.root)
+        or ".." in windows.parts
     )
 
 
-def _keypoints(people: Sequence[Mapping[str, Any]], skeleton: Skeleton) -> NDArray[np.float64]:
-    """(N, K, 3); a person without the field has none labelled."""
-    count = 3 * len(skeleton)
-    rows = [person.get("keypoints") or [0] * count for person in people]
-    for person, row in zip(people, rows, strict=True):
-        if len(row) != count:
-            raise ValueError(
-                f"annotation {person['id']} has {len(row) / 3:g} joints, {skeleton.name} has {len(skeleton)}"
+class _Reader:
+    """One label file's entries, checked row by row."""
+
+    def __init__(self, skeleton: Skeleton, reading: Reading) -> None:
+        self.skeleton, self.reading = skeleton, reading
+        self.sizes: dict[ImageId, tuple[float, float]] = {}
+
+    def read(self, content: Any, labels: Path, images: Path) -> tuple[PoseData, NDArray[np.int64]]:
+        """The people, and the pictures' widths and heights (M, 2) as the labels give them, 0 where they do not."""
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds {type(content).__name__}, expected an object with images and annotations")
+        entries, rows = (_list(content, name) for name in ("images", "annotations"))
+        category = person_category(content.get("categories"), self.skeleton)
+        if category is None:
+            category = likely_person([row for row in rows if isinstance(row, Mapping)])
+        entries = self._images(entries)
+        place = {entry["id"]: index for index, entry in enumerate(entries)}
+        sizes = [(entry.get("width") or 0, entry.get("height") or 0) for entry in entries]
+        self.sizes = {entry["id"]: size for entry, size in zip(entries, sizes, strict=True) if all(size)}
+        known: set[ImageId] = set()
+        usable = [row for number, row in enumerate(rows) if self._usable(number, row, place, category, known)]
+        people = [row for row in usable if not row.get("iscrowd")]
+        groups = [row for row in usable if row.get("iscrowd")]
+        self._count_defaults(people)
+        self.reading.used = {"images": len(entries), "people": len(people), "crowds": len(groups)}
+        self.reading.require("annotations", len(usable))
+        files = tuple(images / entry["file_name"] for entry in entries)
+
+        def assembled(group: Sequence[Mapping[str, Any]], crowds: PoseData | None) -> PoseData:
+            return PoseData(
+                skeleton=self.skeleton,
+                images=files,
+                image_ids=tuple(place),
+                labels=labels,
+                reading=self.reading,
+                category=category,
+                crowds=crowds,
+                **self._arrays(group, place),
             )
-    keypoints = np.array(rows, dtype=np.float64).reshape(len(people), len(skeleton), 3)
-    broken = ~np.isfinite(keypoints).all((1, 2))
-    if broken.any():
-        raise ValueError(f"annotation {people[int(broken.argmax())]['id']} has keypoints that are not finite")
-    return keypoints
+
+        return assembled(people, assembled(groups, None)), np.array(sizes, np.int64).reshape(-1, 2)
+
+    def _arrays(self, people: Sequence[Mapping[str, Any]], place: Mapping[ImageId, int]) -> dict[str, Any]:
+        count = len(people)
+        boxes = corners(np.array([row["bbox"] for row in people], np.float64).reshape(count, 4))
+        sides = boxes[:, 2:] - boxes[:, :2]
+        areas = [row["area"] if row.get("area") is not None else np.nan for row in people]
+        areas = np.array(areas, np.float64).reshape(count)
+        none = [0] * (3 * len(self.skeleton))
+        keypoints = np.array([row.get("keypoints") or none for row in people], np.float64)
+        ids = np.empty(count, object)
+        ids[:] = [row.get("id") for row in people]
+        return {
+            "image_of": np.array([place[row["image_id"]] for row in people], np.int64).reshape(count),
+            "person_ids": ids,
+            "boxes": boxes,
+            "keypoints": keypoints.reshape(count, len(self.skeleton), 3),
+            "areas": np.where(np.isnan(areas), AREA_OF_BOX * sides.prod(1), areas),
+        }
+
+    def _images(self, entries: Sequence[Any]) -> list[Mapping[str, Any]]:
+        """Those that can be used; ValueError where one id stands for two files."""
+        names: dict[ImageId, str] = {}
+        used = []
+        for number, entry in enumerate(entries):
+            reason = _image_fault(entry)
+            if reason:
+                self.reading.leave_out(_called("image", number, entry), reason)
+            elif entry["id"] in names:
+                if names[entry["id"]] != entry["file_name"]:
+                    raise ValueError(f"image id {entry['id']!r} occurs more than once, for different files")
+                self.reading.leave_out(_called("image", number, entry), "it is listed twice")
+            else:
+                names[entry["id"]] = entry["file_name"]
+                used.append(entry)
+        self.reading.require("images", len(used))
+        return used
+
+    def _usable(
+        self,
+        number: int,
+        row: Any,
+        place: Mapping[ImageId, int],
+        category: ImageId,
+        known: set[ImageId],
+    ) -> bool:
+        """Whether an annotation is a person or a crowd that can be used; faults are counted."""
+        if not isinstance(row, Mapping):
+            self.reading.leave_out(f"annotation number {number}", "it is no object")
+            return False
+        kind = row.get("category_id")
+        if kind is not None and kind != category:
+            self.reading.fill(f"another category than the person's ({category!r}): not counted")
+            return False
+        reason = next((reason for check in (self._fault, self._pose_fault) if (reason := check(row, place))), "")
+        if not reason and "id" in row:
+            if row["id"] in known:
+                raise ValueError(f"annotation id {row['id']!r} occurs more than once")
+            known.add(row["id"])
+        if reason:
+            self.reading.leave_out(_called("annotation", number, row), reason)
+        return not reason
+
+    def _fault(self, row: Mapping[str, Any], place: Mapping[ImageId, int]) -> str:
+        """Why an annotation's ids, box or area cannot be used; empty where they can."""
+        area = row.get("area")
+        checks = {
+            "its id is no number or text": "id" not in row or is_id(row["id"]),
+            "it is on an image that the file does not list": is_id(row.get("image_id")) and row["image_id"] in place,
+            "its iscrowd is neither 0 nor 1": row.get("iscrowd") in (None, 0, 1),
+            "its area is no positive number": area is None or (_numbers([area], 1) and area > 0),
+        }
+        wrong = next((reason for reason, fine in checks.items() if not fine), "")
+        return wrong or _box_fault(row.get("bbox"), *self.sizes.get(row["image_id"], (np.inf, np.inf)))
+
+    def _pose_fault(self, row: Mapping[str, Any], place: Mapping[ImageId, int]) -> str:  # noqa: ARG002 - as `_fault`
+        joints = row.get("keypoints")
+        if joints is None or joints == []:
+            return ""
+        count = 3 * len(self.skeleton)
+        if not isinstance(joints, list) or len(joints) != count:
+            found = f"{len(joints) / 3:g} joints" if isinstance(joints, list) else "no list of joints"
+            return f"it has {found}, {self.skeleton.name} has {len(self.skeleton)}"
+        if not _numbers(joints, count):
+            return "its keypoints are not finite numbers"
+        if any(value not in (0, 1, 2) for value in joints[2::3]):
+            return "a joint's visibility is neither 0, 1 nor 2"
+        return ""
+
+    def _count_defaults(self, people: Sequence[Mapping[str, Any]]) -> None:
+        fill: Callable[[str, int], None] = self.reading.fill
+        fill(f"no area: {AREA_OF_BOX} of the box", sum(row.get("area") is None for row in people))
+        fill("no iscrowd: a single person", sum(row.get("iscrowd") is None for row in people))
+        fill("no id: numbered", sum("id" not in row for row in people))
 
 
-def _check_ids(*groups: Sequence[Mapping[str, Any]]) -> None:
-    for kind, group in zip(("image", "annotation"), groups, strict=True):
-        repeated = [name for name, count in Counter(entry["id"] for entry in group).items() if count > 1]
-        if repeated:
-            raise ValueError(f"{kind} id {repeated[0]} occurs more than once")
+def _box_fault(box: Any, width: float, height: float) -> str:
+    if not _numbers(box, 4):
+        return "its box is no list of four finite numbers"
+    if not (box[2] > 0 and box[3] > 0):
+        return "its box has no area"
+    outside = box[0] + box[2] <= 0 or box[1] + box[3] <= 0 or box[0] >= width or box[1] >= height
+    return "its box lies outside its image" if outside else ""
 
 
-def _check_category(categories: Sequence[Mapping[str, Any]], skeleton: Skeleton) -> None:
-    joints = [len(category["keypoints"]) for category in categories if category.get("keypoints")]
-    if not joints:
-        raise ValueError("no category has keypoints; expected COCO's person category with its joints' names")
-    if len(skeleton) not in joints:
-        raise ValueError(f"its categories have {joints} joints, but {skeleton.name} has {len(skeleton)}")
+def _image_fault(entry: Any) -> str:
+    if not isinstance(entry, Mapping):
+        return "it is no object"
+    if not is_id(entry.get("id")):
+        return "it has no id"
+    name = entry.get("file_name")
+    if not isinstance(name, str) or leads_outside(name):
+        return "its file_name is no path within the images' folder"
+    sizes = [entry[side] for side in ("width", "height") if entry.get(side) is not None]
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < 1 << 24 for side in sizes):
+        return "its width or height is no positive whole number"
+    return ""
 
 
-def _check_boxes(boxes: NDArray[np.float64], sizes: NDArray[np.float64], ids: NDArray[np.int64]) -> None:
-    broken = broken_boxes(boxes)
-    outside = (boxes[:, 2:] <= 0).any(1) | (boxes[:, :2] >= sizes).any(1)
-    for wrong, reason in ((broken, "is not finite or has no area"), (outside, "lies outside its image")):
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise ValueError(f"annotation {ids[row]}: its box {boxes[row].round(1).tolist()} (xyxy) {reason}")
+def _numbers(values: Any, count: int) -> bool:
+    """Whether this is a list of so many finite numbers of a size that pixels have."""
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) in (int, float) and -1e9 < value < 1e9 for value in values)  # NaN fails, too
+    )
+
+
+def _list(content: Mapping[str, Any], name: str) -> list[Any]:
+    if not isinstance(content.get(name), list):
+        raise ValueError(f"{name} is {'missing' if name not in content else 'no list'}, expected a list of objects")
+    return content[name]
+
+
+def _called(kind: str, number: int, entry: Any) -> str:
+    return f"{kind} {entry['id']}" if isinstance(entry, Mapping) and is_id(entry.get("id")) else f"{kind} no. {number}"

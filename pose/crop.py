@@ -15,12 +15,15 @@ Affines = NDArray[np.float64]
 """(N, 2, 3), acting on pixel indices."""
 Sampler = Callable[[Image, NDArray[np.float64], tuple[int, int]], NDArray[np.float32]]
 """An image at an affine (2, 3) of every pixel of a size (H, W): (H, W, 3) in grey levels."""
+FARTHEST = 1e7  # px: no image is as large, and float32 still tells pixels apart
 GREY_LEVEL = 1.0
 """Values run from 0 to 255; a warp that strays further than one level is not used."""
 
 
 def check_image(image: Image) -> None:
     """Raise ValueError unless this is an image that can be cropped."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"image is {type(image).__name__}, expected a NumPy array (height, width, 3) of uint8 in BGR")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(
             f"image has shape {image.shape} and type {image.dtype}, expected (height, width, 3) of uint8 in BGR, "
@@ -29,15 +32,21 @@ def check_image(image: Image) -> None:
 
 
 def check_boxes(boxes: object) -> NDArray[np.float64]:
-    """Boxes as (N, 4) xyxy in image px; ValueError unless all are finite, with their corners in order."""
-    array = np.asarray(boxes, dtype=np.float64)
-    array = array.reshape(0, 4) if array.size == 0 else array
+    """Boxes as (N, 4) xyxy in image px; ValueError unless all are numbers of px, with their corners in order."""
+    given = np.asarray(boxes)
+    if given.size and given.dtype.kind not in "iuf":
+        raise ValueError(f"boxes are {given.dtype}, expected numbers: x1, y1, x2, y2 in image px")
+    array = np.empty((0, 4)) if given.size == 0 else given.astype(np.float64)
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"boxes have shape {array.shape}, expected (N, 4): x1, y1, x2, y2 in image px")
     bad = broken_boxes(array)
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(f"box {row} is {array[row].tolist()}, expected finite x1 < x2 and y1 < y2 in image px")
+    far = (np.abs(array) > FARTHEST).any(1)
+    if far.any():
+        row = int(far.argmax())
+        raise ValueError(f"box {row} is {array[row].tolist()}, expected px within {FARTHEST:g} of the image's corner")
     return array
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .batches import crop_batches
-from .boxes import PERSON_CATEGORY, read_boxes
-from .coco import read_coco
+from .batches import BadPicture, crop_batches
+from .boxes import PERSON_CATEGORY, KnownImages, read_boxes
 from .data import PoseData
+from .labels import read_people
 from .metrics import coco_figures, distinct, mpii_figures, pck
-from .mpii import find_mpii_labels, read_head_sizes, read_mpii
+from .mpii import HEAD_SIZES, find_mpii_labels
 from .points import Heatmapper, find_points
 from .spec import PoseSpec
 
@@ -33,9 +33,13 @@ class Evaluation:
     """Boxes that were run."""
     figures: dict[str, float]
     results: list[dict[str, Any]]
-    """COCO keypoint results, after OKS suppression."""
+    """COCO keypoint results with the label file's ids, after OKS suppression."""
     joints: dict[str, float] = field(default_factory=dict)
     """Share of each joint's labels that were found within JOINT_TOLERANCE; empty on detected boxes."""
+    bad: list[BadPicture] = field(default_factory=list)
+    """Pictures that could not be read: nothing was found in them, which the figures count as missed."""
+    labels: dict[str, Any] = field(default_factory=dict)
+    """What reading the label file left out and filled in (`Reading.facts`)."""
 
 
 def evaluate(
@@ -43,34 +47,76 @@ def evaluate(
     folder: Path,
     spec: PoseSpec,
     *,
+    split: str | None = None,
     detections: Path | None = None,
     flip: bool = False,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, _: batches,
 ) -> Evaluation:
     """OKS AP on a COCO folder, PCKh on an MPII folder.
 
-    Boxes are the labels', or of `detections` (COCO detections). `progress(batches, count)` may wrap the loop.
+    Boxes are the labels', or of `detections` (COCO detections, by the label file's image ids).
+    `progress(batches, count)` may wrap the loop. ValueError where there is nobody to run.
     """
-    mpii = find_mpii_labels(folder) is not None
-    if mpii and detections is not None:
-        raise ValueError(f"{folder} is an MPII folder: PCKh is defined on its own people, not on detections")
-    people = read_mpii(folder) if mpii else read_coco(folder, spec.joints)
-    if people.skeleton != spec.joints:
-        raise ValueError(f"{folder} has {people.skeleton.name}'s joints, but the network {spec.skeleton}'s")
-    scores = np.ones(len(people))
+    truth = read_people(folder, spec, split=split)
+    mpii = truth.head_sizes is not None or find_mpii_labels(folder) is not None
+    if mpii:
+        _check_mpii(truth, folder, detections)
+    people, scores = truth, np.ones(len(truth))
     if detections is not None:
-        people, scores = _detected(people, detections)
+        people, scores = _detected(truth, detections)
     if not len(people):
         raise ValueError(f"{detections or people.labels} has no people")
     order = np.argsort(people.image_of, kind="stable")
-    people, scores = people.take(order), scores[order]
-    batches = progress(crop_batches(people, spec, repeat(BATCH)), -(-len(people) // BATCH))
+    people, scores, bad = people.take(order), scores[order], list[BadPicture]()
+    batches = progress(crop_batches(people, spec, repeat(BATCH), bad), -(-len(people) // BATCH))
     points = np.concatenate([find_points(heatmaps_of, crops, affines, spec, flip=flip) for crops, affines in batches])
     results, joints = _results(people, points, scores), {} if detections else _found_joints(people, points)
     if mpii:
-        figures = mpii_figures(points[..., :2], people.keypoints, read_head_sizes(folder, people))
-        return Evaluation("PCKh", len(people), figures, results, joints)
-    return Evaluation("OKS AP", len(people), coco_figures(people.labels, results, people.skeleton), results, joints)
+        assert people.head_sizes is not None
+        figures = mpii_figures(points[..., :2], people.keypoints, people.head_sizes)
+    else:
+        figures = coco_figures(_truth(truth), results, truth.skeleton)
+    named = [{**result, "image_id": people.image_ids[result["image_id"]]} for result in results]
+    named = [{**result, "category_id": people.category} for result in named]
+    return Evaluation("PCKh" if mpii else "OKS AP", len(people), figures, named, joints, bad, truth.reading.facts())
+
+
+def _check_mpii(people: PoseData, folder: Path, detections: Path | None) -> None:
+    if detections is not None:
+        raise ValueError(f"{folder} is an MPII folder: PCKh is defined on its own people, not on detections")
+    if people.head_sizes is None:
+        path = folder / HEAD_SIZES
+        raise FileNotFoundError(f"no {path}: PCKh divides by each person's head size, [{{image, headsize}}, ...]")
+    unknown = np.isnan(people.head_sizes)
+    if unknown.any():
+        name = people.images[people.image_of[int(unknown.argmax())]].name
+        raise ValueError(f"{folder / HEAD_SIZES} has no head size for {name}")
+
+
+def _truth(people: PoseData) -> dict[str, Any]:
+    """Labels as pycocotools takes them: images and annotations numbered anew, whatever their ids are."""
+    annotations: list[dict[str, Any]] = []
+    for group, crowd in ((people, 0), (people.crowds, 1)):
+        if group is None:
+            continue
+        for row in range(len(group)):
+            x1, y1, x2, y2 = group.boxes[row].tolist()
+            keypoints = group.keypoints[row]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": int(group.image_of[row]),
+                    "category_id": PERSON_CATEGORY,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": float(group.areas[row]),
+                    "iscrowd": crowd,
+                    "keypoints": keypoints.ravel().tolist(),
+                    "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+                }
+            )
+    images = [{"id": index} for index in range(len(people.images))]
+    categories = [{"id": PERSON_CATEGORY, "name": "person", "keypoints": list(people.skeleton.joints)}]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def person_scores(points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -122,16 +168,20 @@ def _found_joints(people: PoseData, points: NDArray[np.float32]) -> dict[str, fl
 
 
 def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """COCO results: a person's score is the box's times the mean of its sure joints' (HRNet); duplicates are out."""
+    """COCO results by the place of their image; people whose picture could not be read are out, and duplicates.
+
+    A person's score is the box's times the mean of their sure joints' (HRNet).
+    """
     joint_scores = person_scores(points)
     results = []
     for _, rows in people.by_image():
+        rows = rows[np.isfinite(points[rows]).all((1, 2))]  # noqa: PLW2901
         scores = box_scores[rows] * joint_scores[rows]
         sides = people.boxes[rows, 2:] - people.boxes[rows, :2]
         for kept in distinct(points[rows], scores, sides.prod(1), people.skeleton):
             results.append(
                 {
-                    "image_id": int(people.image_ids[people.image_of[rows[kept]]]),
+                    "image_id": int(people.image_of[rows[kept]]),
                     "category_id": PERSON_CATEGORY,
                     "keypoints": points[rows[kept]].astype(np.float64).ravel().tolist(),
                     "score": float(scores[kept]),
@@ -142,19 +192,19 @@ def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[
 
 def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.float64]]:
     """Detections in place of labelled people, and their scores (N,)."""
-    place = {path.name: index for index, path in enumerate(people.images)}
-    found = read_boxes(detections, list(place))
-    image_of = np.concatenate([[0][:0], *([place[name]] * len(each.boxes) for name, each in found.items())])
+    place = {path: index for index, path in enumerate(people.images)}
+    known = KnownImages(dict(zip(people.image_ids, people.images, strict=True)), people.category)
+    found = read_boxes(detections, people.images, known=lambda: known, skeleton=people.skeleton)
+    image_of = np.concatenate([[0][:0], *([place[path]] * len(each.boxes) for path, each in found.items())])
     count = len(image_of)
     boxes = np.concatenate([np.empty((0, 4)), *(each.boxes for each in found.values())])
     scores = np.concatenate([np.empty(0), *(each.scores for each in found.values())])
-    nobody = np.zeros((count, len(people.skeleton), 3))
     detected = replace(
         people,
         image_of=image_of.astype(np.int64),
-        person_ids=np.arange(count),
+        person_ids=np.arange(count).astype(object),
         boxes=boxes,
-        keypoints=nobody,
+        keypoints=np.zeros((count, len(people.skeleton), 3)),
         areas=np.zeros(count),
     )
     return detected, scores

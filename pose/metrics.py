@@ -3,7 +3,6 @@
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,12 +51,10 @@ def distinct(
     return np.array(kept, dtype=np.intp)
 
 
-def coco_figures(
-    labels: Path | dict[str, Any], results: Sequence[dict[str, Any]], skeleton: Skeleton
-) -> dict[str, float]:
-    """AP and its kin of COCO results against a label file or its content, by pycocotools.
+def coco_figures(labels: dict[str, Any], results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
+    """AP and its kin of COCO results against the content of a label file, by pycocotools.
 
-    NaN where nobody is of that size.
+    Ids of annotations are 1 or more: pycocotools takes 0 for nobody. NaN where nobody is of that size.
     """
     try:
         from pycocotools.coco import COCO
@@ -67,10 +64,9 @@ def coco_figures(
     if not results:
         return dict.fromkeys(COCO_FIGURES, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(labels) if isinstance(labels, Path) else None)
-        if isinstance(labels, dict):
-            truth.dataset = labels  # pyright: ignore[reportAttributeAccessIssue] - its stub wants a typed dict
-            truth.createIndex()
+        truth = COCO()
+        truth.dataset = labels  # pyright: ignore[reportAttributeAccessIssue] - its stub wants a typed dict
+        truth.createIndex()
         copies: Any = [dict(result) for result in results]  # loadRes writes into them
         evaluation = COCOeval(truth, truth.loadRes(copies), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)

@@ -1,23 +1,132 @@
-"""Image files."""
+"""Picture files: how large one is, whether it is whole, and its pixels."""
 
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from .crop import Image
+from .headers import KINDS, header_of, read_header
 
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-JPEG_TRAILER = 4096  # bytes: some cameras append a little after the end
+MAX_PIXELS = 200_000_000  # the largest sensors of telephones; 600 MB decoded
+LARGEST_FILE = 2 << 30  # bytes
+JPEG_END = b"\xff\xd9"
+# libjpeg's words for pixels that it made up; what it says of surplus bytes does not matter.
+CUT_OFF = (b"premature end of data segment", b"Premature end of JPEG file")
+_one_at_a_time = threading.Lock()
 
 
-def read_image(path: Path) -> Image:
-    """Decode an image file to BGR (H, W, 3); ValueError if it is not one, or not a whole one."""
-    content = path.read_bytes()
-    if content.startswith(JPEG_START) and JPEG_END not in content[-JPEG_TRAILER:]:
-        raise ValueError(f"{path} is cut off: a JPEG without an end; fetch it again")  # OpenCV would fill it with grey
-    data = np.frombuffer(content, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> Image:
+    """Decode a picture file to BGR (H, W, 3).
+
+    Args:
+        path: a JPEG, PNG, WebP, BMP, GIF or TIFF file.
+        max_pixels: a picture whose header promises more is refused before it is decoded.
+        turn: follow the EXIF orientation, as viewers do. Labels may be of the stored pixels: False.
+
+    Raises:
+        ValueError: for what is no picture, too large a one, or one of which bytes are missing. Bytes after its end,
+            as in a telephone's motion photographs, do not matter.
+        OSError: for a file that cannot be read.
+    """
+    content = _content(path)
+    header = header_of(content)
+    if header is None:
+        raise ValueError(f"{path} is no picture that lehrnet reads, expected {KINDS}")
+    if header.width * header.height > max_pixels:
+        raise ValueError(
+            f"{path} has {header.width} x {header.height} pixels, more than the {max_pixels:,} allowed; "
+            "--max-pixels allows more"
+        )
+    if header.kind == "JPEG" and JPEG_END not in content:
+        raise ValueError(f"{path} is cut off: a JPEG without an end; fetch it again")  # OpenCV 4 would fill it up
+    with _what_is_said(header.kind == "JPEG") as said:
+        image = _decode(content, turn=turn)
+        said.seek(0)
+        cut_off = any(words in line for line in said for words in CUT_OFF)
+    if cut_off:
+        raise ValueError(f"{path} is cut off: a JPEG of which bytes are missing; fetch it again")
     if image is None:
-        raise ValueError(f"{path} does not decode as an image")
-    return image.astype(np.uint8, copy=False)
+        raise ValueError(f"{path} does not decode as a {header.kind} picture; fetch it again")
+    return image
+
+
+def read_image_of(path: Path, size: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> Image:
+    """As `read_image`, in the frame of labels that give the picture's width and height as `size`.
+
+    ValueError where the picture has another size, as it is stored and as EXIF turns it.
+    """
+    width, height, turned = picture_size(path)
+    as_shown = turned and (height, width) == size
+    if (width, height) != size and not as_shown:
+        raise ValueError(f"{path} is {width} x {height}, the labels say {size[0]} x {size[1]}: they are of another one")
+    return read_image(path, max_pixels=max_pixels, turn=as_shown)
+
+
+def picture_size(path: Path) -> tuple[int, int, bool]:
+    """Width and height of the stored pixels, and whether EXIF says that they are shown turned; raises as above."""
+    _check_regular(path)
+    header = read_header(path)
+    return header.width, header.height, header.turned
+
+
+def _content(path: Path) -> bytes:
+    _check_regular(path)
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(f"{path} has {size} bytes, more than any picture that lehrnet reads")
+    return path.read_bytes()
+
+
+def _check_regular(path: Path) -> None:
+    if not path.is_file():
+        if path.exists():
+            raise ValueError(f"{path} is not a regular file, expected a picture file")
+        raise FileNotFoundError(f"no picture at {path}")
+
+
+def _decode(content: bytes, *, turn: bool) -> Image | None:
+    flags = cv2.IMREAD_COLOR if turn else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+@contextmanager
+def _what_is_said(listen: bool) -> Iterator[BinaryIO]:
+    """What the process writes to its standard error meanwhile, in a file; what is not libjpeg's is passed on.
+
+    OpenCV gives back a picture whose bytes end too early as if it were whole, the rest being grey; that libjpeg
+    missed something, it says there and nowhere else.
+    """
+    with tempfile.TemporaryFile() as said:
+        if not listen:
+            yield said
+            return
+        with _one_at_a_time:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            try:
+                kept = os.dup(2)
+            except OSError:  # a service without a standard error
+                yield said
+                return
+            os.dup2(said.fileno(), 2)
+            try:
+                yield said
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)
+                said.seek(0)
+                for line in said:
+                    if b"JPEG" not in line:
+                        os.write(2, line)

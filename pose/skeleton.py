@@ -1,5 +1,6 @@
 """The joints of a body, in the order of a network's heatmaps."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -21,6 +22,17 @@ class Skeleton:
     def __post_init__(self) -> None:
         if len(self.sigmas) != len(self.joints):
             raise ValueError(f"{len(self.sigmas)} sigmas for {len(self.joints)} joints")
+        if not self.joints or len(set(self.joints)) < len(self.joints):
+            raise ValueError(f"joints are {self.joints}, expected names, each once")
+        if not all(math.isfinite(sigma) and sigma > 0 for sigma in self.sigmas):
+            raise ValueError(f"sigmas are {self.sigmas}, expected positive numbers")
+        paired = [joint for pair in self.flip_pairs for joint in pair]
+        if len(set(paired)) < len(paired):
+            raise ValueError(f"flip_pairs {self.flip_pairs} name a joint twice")
+        for name, places in (("flip_pairs", paired), ("limbs", sum(self.limbs, ())), ("upper_body", self.upper_body)):
+            wrong = [place for place in places if not 0 <= place < len(self.joints)]
+            if wrong:
+                raise ValueError(f"{name} name joint {wrong[0]}, but there are {len(self.joints)}, counted from 0")
 
     def __len__(self) -> int:
         return len(self.joints)

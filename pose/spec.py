@@ -1,9 +1,12 @@
 """What a pose network expects of a crop and what its heatmaps mean: the contract between training and devices."""
 
+import math
 from dataclasses import dataclass
 
 from .heatmap import DecodeMethod
 from .skeleton import COCO17, MPII16, Skeleton, skeleton_named
+
+LARGEST_SIDE = 4096  # px of a crop: sixteen times the paper's
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,14 @@ class PoseSpec:
         skeleton_named(self.skeleton)
         if len(self.input_size) != 2 or any(side < 32 or side % 32 for side in self.input_size):
             raise ValueError(f"input size is {self.input_size}, expected (height, width) in multiples of 32")
+        if max(self.input_size) > LARGEST_SIDE:
+            raise ValueError(f"input size is {self.input_size}, expected at most {LARGEST_SIDE} px a side")
         if not (self.padding > 0 and self.sigma > 0 and min(self.std) > 0):
             raise ValueError(f"padding {self.padding}, sigma {self.sigma}, std {self.std}: expected positive numbers")
+        if not all(math.isfinite(value) for value in (self.padding, self.sigma, *self.mean, *self.std)):
+            raise ValueError(
+                f"padding {self.padding}, sigma {self.sigma}, mean {self.mean}, std {self.std}: not finite"
+            )
 
     @property
     def joints(self) -> Skeleton:

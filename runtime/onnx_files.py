@@ -30,9 +30,10 @@ def _reads(part: memoryview, kind: str, depth: int) -> bool:
         if kind == "tensor":
             if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1):
                 return True
-        elif isinstance(value, memoryview) and number in _LEADS[kind]:
-            if _reads(value, _LEADS[kind][number], depth + 1):
-                return True
+        elif (
+            isinstance(value, memoryview) and number in _LEADS[kind] and _reads(value, _LEADS[kind][number], depth + 1)
+        ):
+            return True
     return False
 
 

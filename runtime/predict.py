@@ -2,25 +2,33 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
 
-from ..files import write_bytes, write_text
-from ..pose.boxes import PERSON_CATEGORY, PersonBoxes, read_boxes
+from ..files import atomic_file, write_bytes, write_text
+from ..parsing import naming, read_json
+from ..pose.batches import BadPicture
+from ..pose.boxes import PERSON_CATEGORY, KnownImages, PersonBoxes, match_names, read_boxes
+from ..pose.coco import NOT_NEEDED, find_labels, is_id, person_category
 from ..pose.crop import Image
-from ..pose.pictures import read_image
+from ..pose.data import ImageId
+from ..pose.pictures import MAX_PIXELS, read_image, read_image_of
+from ..pose.spec import PoseSpec
 from .draw import draw_poses
 from .estimator import PoseEstimator, Poses, whole_image
 
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-RESULTS = "keypoints.json"
+RESULTS, LINES, FAILURES = "keypoints.json", "keypoints.jsonl", "failures.json"
 
 
 @dataclass(frozen=True)
@@ -33,48 +41,236 @@ class Prediction:
     poses: Poses
 
 
-def list_images(source: Path) -> list[Path]:
-    """An image, or the images of a folder by name."""
-    if source.is_dir():
-        found = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not found:
-            raise ValueError(f"no images in {source}; their names end in {', '.join(IMAGE_SUFFIXES)}")
-        return found
-    if not source.exists():
-        raise FileNotFoundError(f"no image at {source}")
-    return [source]
+@dataclass(frozen=True)
+class Source:
+    """Pictures to look at, and the people that are known to be on them."""
+
+    root: Path
+    """The folder that names of results begin in."""
+    pictures: tuple[Path, ...]
+    ids: Mapping[Path, ImageId]
+    """What results call each picture."""
+    boxes: Mapping[Path, PersonBoxes] | None = None
+    """None: each picture is one person who fills it."""
+    category: ImageId = PERSON_CATEGORY
+    """What results call a person."""
+
+    def name(self, picture: Path) -> str:
+        """A picture's path from the root, with slashes: no two pictures share it."""
+        return picture.relative_to(self.root).as_posix()
 
 
-def predict_files(estimator: PoseEstimator, paths: Sequence[Path], boxes: Path | None = None) -> Iterator[Prediction]:
-    """Predict file by file. Without a box file each image is taken as one person who fills it."""
-    known = None if boxes is None else read_boxes(boxes, [path.name for path in paths])
-    if known is not None and not known:
-        raise ValueError(f"{boxes} has boxes for none of the {len(paths)} images, the first being {paths[0].name}")
-    for path in paths:
-        image = read_image(path)
-        if known is None:
-            people = PersonBoxes(np.array([whole_image(image)]), np.ones(1))
-        elif path.name in known:
-            people = known[path.name]
-        else:
-            log.warning("%s has no boxes in %s: left out", path.name, boxes)
+@dataclass
+class Summary:
+    """What became of a source."""
+
+    images: int = 0
+    people: int = 0
+    without_boxes: int = 0
+    bad: list[BadPicture] = field(default_factory=list)
+
+
+def list_images(source: Path, leave_out: Path | None = None) -> list[Path]:
+    """An image, or the images of a folder and of its subfolders by name, but for those in the folder `leave_out`."""
+    if not source.is_dir():
+        if not source.exists():
+            raise FileNotFoundError(f"no image at {source}")
+        return [source]
+    avoided = None if leave_out is None or leave_out.resolve() == source.resolve() else leave_out.resolve()
+    found = []
+    for folder, folders, names in os.walk(source):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != avoided)
+        found += [here / name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise ValueError(f"no images in {source}; their names end in {', '.join(IMAGE_SUFFIXES)}")
+    return sorted(found)
+
+
+def open_source(
+    source: Path, spec: PoseSpec, boxes: Path | None = None, *, out: Path | None = None, category: int | None = None
+) -> Source:
+    """The pictures of a file or folder, with the people of a box file; `out` is not looked into.
+
+    ValueError where the box file knows none of the pictures.
+    """
+    pictures = list_images(source, out)
+    root = source if source.is_dir() else source.parent
+    ids = _ids(pictures)
+    if boxes is None:
+        return Source(root, tuple(pictures), ids)
+    known = _LabelsBeside(root, pictures, spec)
+    within = root if source.is_dir() else None
+    people = read_boxes(boxes, pictures, root=within, skeleton=spec.joints, known=known, category=category)
+    if not people:
+        raise ValueError(f"{boxes} has boxes for none of the {len(pictures)} images, the first being {pictures[0]}")
+    ids |= {path: each.image_id for path, each in people.items() if each.image_id is not None}
+    return Source(root, tuple(pictures), ids, people, known.found.category if known.found else PERSON_CATEGORY)
+
+
+def _ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
+    """By the digits that a name is, as COCO's are, where no two pictures share them; the others by their place."""
+    numbers = {path: int(path.stem) for path in pictures if path.stem.isdecimal() and len(path.stem) < 19}
+    counts = Counter(numbers.values())
+    ids: dict[Path, ImageId] = {path: number for path, number in numbers.items() if counts[number] == 1}
+    taken = set(ids.values())
+    for place, path in enumerate(pictures, 1):
+        if path not in ids:
+            ids[path] = next(number for number in count(place, len(pictures)) if number not in taken)
+            taken.add(ids[path])
+    return ids
+
+
+class _LabelsBeside:
+    """What the label file says that stands beside the pictures, if any; it is read when detections ask for it."""
+
+    def __init__(self, root: Path, pictures: Sequence[Path], spec: PoseSpec) -> None:
+        self._root, self._pictures, self._spec = root, pictures, spec
+        self.found: KnownImages | None = None
+
+    def __call__(self) -> KnownImages | None:
+        for folder in (self._root, self._root.parent):
+            try:
+                labels, images, _ = find_labels(folder)
+            except (OSError, ValueError):  # no data folder: nothing is known
+                continue
+            if folder == self._root or images.resolve() == self._root.resolve():
+                self.found = self._read(labels)
+                log.warning("which image_id is which picture is taken from %s", labels)
+                break
+        return self.found
+
+    def _read(self, labels: Path) -> KnownImages:
+        content = read_json(labels, leave_out=NOT_NEEDED | {"annotations"}, nan=True)
+        with naming(labels):
+            match content:
+                case {"images": list(images)}:
+                    entries = [each for each in images if isinstance(each, dict) and is_id(each.get("id"))]
+                case _:
+                    raise ValueError("it has no list of images, expected COCO's label file")
+            names = {each["file_name"]: each["id"] for each in entries if isinstance(each.get("file_name"), str)}
+            category = person_category(content.get("categories"), self._spec.joints)
+            chosen = match_names(names, self._pictures)
+        ids = {names[name]: picture for name, picture in chosen.items()}
+        return KnownImages(ids, PERSON_CATEGORY if category is None else category)
+
+
+def predict_files(
+    estimator: PoseEstimator,
+    source: Source,
+    summary: Summary | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
+) -> Iterator[Prediction]:
+    """Predict file by file; what cannot be read is entered into `summary`, or raised without one."""
+    for path in progress(source.pictures):
+        known = None if source.boxes is None else source.boxes.get(path)
+        if source.boxes is not None and known is None:
+            log.warning("%s has no boxes: left out", path)
+            if summary is not None:
+                summary.without_boxes += 1
             continue
+        try:
+            if known is not None and known.size is not None:
+                image = read_image_of(path, known.size, max_pixels=max_pixels)
+            else:
+                image = read_image(path, max_pixels=max_pixels)
+        except (ValueError, OSError) as error:
+            if summary is None:
+                raise
+            log.warning("%s", error)
+            summary.bad.append(BadPicture(path, str(error)))
+            continue
+        people = known or PersonBoxes(np.array([whole_image(image)]), np.ones(1))
         yield Prediction(path, image, people, estimator(image, people.boxes))
 
 
 def predict_to_folder(
-    estimator: PoseEstimator, paths: Sequence[Path], boxes: Path | None, out: Path | None, min_score: float
-) -> list[Prediction]:
-    """Predict, and with `out` write a picture of each image as it is done and `keypoints.json` at the end."""
-    predictions = []
-    for prediction in predict_files(estimator, paths, boxes):
-        if out is not None:
-            _make_folder(out)
-            write_picture(out / f"{prediction.path.stem}.png", prediction, estimator, min_score)
-        predictions.append(prediction)
+    estimator: PoseEstimator,
+    source: Source,
+    out: Path | None,
+    min_score: float,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    lines: IO[str] | None = None,
+    progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
+) -> Summary:
+    """Predict; each image's results and picture are written as it is done, and nothing is kept in memory.
+
+    `out` gets a picture for each image, under its own name and subfolder, `keypoints.jsonl` with a line for each
+    person as they come, at the end `keypoints.json` with all of them, and `failures.json` where an image could not be
+    read. `lines` gets the results too, as JSON lines. ValueError where a picture would be written over an input.
+    """
+    summary = Summary()
     if out is not None:
-        write_results(out / RESULTS, coco_results(predictions))
-    return predictions
+        _check_apart(source, out)
+        _make_folder(out)
+    writer = None if out is None else _new_file(out / LINES)
+    try:
+        found = predict_files(estimator, source, summary, max_pixels=max_pixels, progress=progress)
+        for prediction in found:
+            summary.images, summary.people = summary.images + 1, summary.people + len(prediction.poses)
+            text = "".join(json.dumps(result) + "\n" for result in coco_results(prediction, source))
+            for file in (writer, lines):
+                if file is not None:
+                    file.write(text)
+            if writer is not None and out is not None:
+                writer.flush()
+                write_picture(out / picture_name(source.name(prediction.path)), prediction, estimator, min_score)
+    finally:
+        if writer is not None:
+            writer.close()
+    if out is not None:
+        _finish(out, summary)
+    return summary
+
+
+def picture_name(name: str) -> str:
+    """The drawing's path for a picture's: the same, or with .png added where OpenCV does not write that kind."""
+    return name if Path(name).suffix.lower() in IMAGE_SUFFIXES else f"{name}.png"
+
+
+def _check_apart(source: Source, out: Path) -> None:
+    """Raise ValueError where a file that would be written is one of the pictures, by whatever path."""
+    inputs = {}
+    for path in source.pictures:
+        facts = path.stat()
+        inputs[facts.st_dev, facts.st_ino] = path
+    for path in source.pictures:
+        target = out / picture_name(source.name(path))
+        if target.exists():
+            facts = target.stat()
+            same = inputs.get((facts.st_dev, facts.st_ino))
+            if same is not None:
+                raise ValueError(
+                    f"--out {out} would write a drawing over the photograph {same}; choose another folder, such as "
+                    f"{out / 'drawn'}"
+                )
+
+
+def _finish(out: Path, summary: Summary) -> None:
+    """All lines as one COCO list, and the failures."""
+    with (
+        (out / LINES).open(encoding="utf-8") as lines,
+        atomic_file(out / RESULTS) as unfinished,
+        unfinished.open("w", encoding="utf-8") as file,
+    ):
+        file.write("[")
+        for number, line in enumerate(lines):
+            file.write(("," if number else "") + "\n" + line.rstrip("\n"))
+        file.write("\n]\n")
+    (out / LINES).unlink()
+    if summary.bad:
+        write_text(out / FAILURES, json.dumps([bad.facts() for bad in summary.bad], indent=1) + "\n")
+    else:
+        (out / FAILURES).unlink(missing_ok=True)
+
+
+def _new_file(path: Path) -> IO[str]:
+    """A file that nobody else has under another name: a link in its place is removed, not followed."""
+    path.unlink(missing_ok=True)
+    return path.open("x", encoding="utf-8")
 
 
 def _make_folder(folder: Path) -> None:
@@ -84,31 +280,27 @@ def _make_folder(folder: Path) -> None:
         raise OSError(f"cannot write {folder}: {error.strerror}; choose a folder that can be written") from error
 
 
-def coco_results(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """COCO's keypoint results: pycocotools' `loadRes` takes them where the images have COCO's ids.
+def coco_results(prediction: Prediction, source: Source) -> list[dict[str, Any]]:
+    """COCO's keypoint results of one picture: pycocotools' `loadRes` takes them where the images have COCO's ids.
 
-    An image without one is numbered by its name's digits, else by its place. A person's score is the box's
-    times the mean of its joints'.
+    A person's score is the box's times the mean of its joints'.
     """
+    poses = prediction.poses
+    keypoints = np.concatenate((poses.xy, poses.score[..., None]), axis=2).astype(np.float64).round(4)
+    scores = prediction.people.scores * poses.score.mean(1, dtype=np.float64)
     results = []
-    for place, prediction in enumerate(predictions, start=1):
-        stem, known = prediction.path.stem, prediction.people.image_id
-        image_id = known if known is not None else int(stem) if stem.isdecimal() else place
-        poses = prediction.poses
-        keypoints = np.concatenate((poses.xy, poses.score[..., None]), axis=2).astype(np.float64).round(4)
-        scores = prediction.people.scores * poses.score.mean(1, dtype=np.float64)
-        for person in range(len(poses)):
-            x1, y1, x2, y2 = poses.boxes[person].tolist()
-            results.append(
-                {
-                    "image_id": image_id,
-                    "file_name": prediction.path.name,
-                    "category_id": PERSON_CATEGORY,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "keypoints": keypoints[person].ravel().tolist(),
-                    "score": float(scores[person]),
-                }
-            )
+    for person in range(len(poses)):
+        x1, y1, x2, y2 = poses.boxes[person].tolist()
+        results.append(
+            {
+                "image_id": source.ids[prediction.path],
+                "file_name": source.name(prediction.path),
+                "category_id": source.category,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "keypoints": keypoints[person].ravel().tolist(),
+                "score": float(scores[person]),
+            }
+        )
     return results
 
 

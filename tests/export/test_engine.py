@@ -137,7 +137,7 @@ def test_an_engine_is_entered_into_the_bundle(tiny_bundle: Path, tmp_path: Path,
     artefact = open_bundle(root).artefacts["fp32_tensorrt_rtx"]
     assert artefact.batches == (1, 4)
     assert artefact.built_for is not None
-    assert artefact.built_for["compute_capabilities"] == ["8.9"]
+    assert artefact.built_for.compute_capabilities == ("8.9",)
     assert artefact.graph_sha256 == open_bundle(root).artefacts["fp32"].sha256
     assert "INFO" in (root / "fp32_tensorrt_rtx.log").read_text()
     for arguments, reason in (

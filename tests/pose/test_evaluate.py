@@ -92,21 +92,112 @@ def test_the_table_is_in_percent(data_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "reason"),
     [
-        (lambda people: people[0]["joints"].pop(), "joints|inhomogeneous"),
-        (lambda people: people[1].update(scale=0), "person 1"),
-        (lambda people: people[1].pop("center"), "lacks 'center'"),
-        (lambda people: people[1]["joints"].__setitem__(2, [float("nan"), 1]), "person 1"),
+        (lambda person: person["joints"].pop(), "its joints are not finite numbers of shape (16, 2)"),
+        (lambda person: person["joints"][0].pop(), "its joints are no numbers"),
+        (lambda person: person.update(scale=0), "its scale is not positive"),
+        (lambda person: person.update(scale=10**400), "its scale are no numbers"),
+        (lambda person: person.pop("center"), "it lacks 'center'"),
+        (lambda person: person["joints"].__setitem__(2, [float("nan"), 1]), "its joints are not finite numbers of sha"),
+        (lambda person: person.update(image="../../images/a.jpg"), "its image is no path within the images' folder"),
     ],
 )
-def test_wrong_mpii_labels_are_refused(change, message: str, tmp_path: Path) -> None:
+def test_a_bad_mpii_person_is_left_out_and_the_head_sizes_stay_with_theirs(change, reason: str, tmp_path: Path) -> None:
     folder = mpii_folder(tmp_path)
     people = json.loads((folder / "annotations.json").read_text())
-    change(people)
+    people.insert(1, json.loads(json.dumps(people[0])))
+    change(people[1])
     (folder / "annotations.json").write_text(json.dumps(people))
-    with pytest.raises(ValueError, match=message):
+    heads = [{"image": "a.jpg", "headsize": 10.0}, {"image": "b.jpg", "headsize": 20.0}]
+    (folder / "headsize.json").write_text(json.dumps(heads))
+    found = read_mpii(folder)
+    assert found.head_sizes is not None
+    assert found.head_sizes.tolist() == [10, 20]
+    assert [name for name in found.reading.left_out if name.startswith(reason)]
+
+
+def test_two_people_of_one_picture_have_a_head_size_each(tmp_path: Path) -> None:
+    folder = mpii_folder(tmp_path)
+    people = json.loads((folder / "annotations.json").read_text())
+    people[1]["image"] = "a.jpg"
+    (folder / "annotations.json").write_text(json.dumps(people))
+    heads = [{"image": "a.jpg", "headsize": size} for size in (10.0, 90.0)]
+    (folder / "headsize.json").write_text(json.dumps(heads))
+    found = read_mpii(folder)
+    assert found.head_sizes is not None
+    assert found.head_sizes.tolist() == [10, 90]
+    (folder / "headsize.json").write_text(json.dumps(heads[:1]))
+    with pytest.raises(ValueError, match=r"a\.jpg has 1 head sizes for 2 people"):
         read_mpii(folder)
+
+
+class TestIdsAndDefaultsDoNotChangeTheFigures:
+    """One set of labels, written in ways that people write them, has one AP: that of the labels as they were."""
+
+    @staticmethod
+    def people_from_zero(content: dict) -> None:
+        for number, entry in enumerate(content["annotations"]):
+            entry["id"] = number
+
+    @staticmethod
+    def category_zero(content: dict) -> None:
+        content["categories"][0]["id"] = 0
+        for entry in content["annotations"]:
+            entry["category_id"] = 0
+
+    @staticmethod
+    def text_ids(content: dict) -> None:
+        for entry in content["images"]:
+            entry["id"] = f"{entry['id']:06d}"
+        for entry in content["annotations"]:
+            entry["image_id"] = f"{entry['image_id']:06d}"
+
+    @staticmethod
+    def no_crowds_or_counts(content: dict) -> None:
+        for entry in content["annotations"]:
+            entry.pop("iscrowd"), entry.pop("num_keypoints")
+
+    @staticmethod
+    def a_box_without_height(content: dict) -> None:
+        bare = {"keypoints": [0] * 51, "num_keypoints": 0, "bbox": [9.98, 18.56, 5.54, 0.0], "area": 0.0}
+        content["annotations"].append({**content["annotations"][0], "id": 99, **bare})
+
+    @pytest.mark.parametrize(
+        "change", ["people_from_zero", "category_zero", "text_ids", "no_crowds_or_counts", "a_box_without_height"]
+    )
+    def test_on_drawn_figures(self, drawn_folder: Path, change: str, tmp_path: Path) -> None:
+        content = json.loads((drawn_folder / "person_keypoints.json").read_text())
+        getattr(self, change)(content)
+        (tmp_path / "images").symlink_to(drawn_folder / "images")
+        (tmp_path / "person_keypoints.json").write_text(json.dumps(content))
+        expected = evaluate(Oracle(ordered(drawn_folder), COCO), drawn_folder, COCO).figures
+        assert expected["AP"] > 0.9
+        assert evaluate(Oracle(ordered(tmp_path), COCO), tmp_path, COCO).figures == pytest.approx(expected, nan_ok=True)
+
+
+def ordered(folder: Path) -> PoseData:
+    people = read_coco(folder)
+    return people.take(np.argsort(people.image_of, kind="stable"))
+
+
+def test_detections_by_label_ids_beside_other_numbers_in_the_names(data_folder: Path, tmp_path: Path) -> None:
+    labels = json.loads((data_folder / "person_keypoints.json").read_text())
+    for entry, name in zip(labels["images"], ("0002.jpg", "0001.jpg"), strict=True):
+        (data_folder / "images" / entry["file_name"]).rename(data_folder / "images" / name)
+        entry["file_name"] = name
+    (data_folder / "person_keypoints.json").write_text(json.dumps(labels))
+    (tmp_path / "found.json").write_text('[{"image_id": 1, "category_id": 1, "bbox": [5, 5, 60, 70], "score": 1.0}]')
+    found = evaluate(flat, data_folder, COCO, detections=tmp_path / "found.json")
+    assert [result["image_id"] for result in found.results] == [1]
+
+
+def test_a_picture_that_cannot_be_read_costs_its_own_people(data_folder: Path) -> None:
+    path = data_folder / "images" / "000000000001.jpg"
+    path.write_bytes(path.read_bytes()[:500])
+    found = evaluate(flat, data_folder, COCO)
+    assert [bad.path.name for bad in found.bad] == ["000000000001.jpg"]
+    assert {result["image_id"] for result in found.results} == {2}
 
 
 def flat(crops: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -65,6 +65,6 @@ def engine(tiny_bundle: Path, tmp_path: Path) -> Path:
     bundle, path = open_bundle(root), root / "fp32_tensorrt_rtx.engine"
     path.write_bytes(b"an engine")
     built = BuiltFor("tensorrt_rtx", "1.7.1.116", ("8.6", "8.9"), platform.system(), platform.machine())
-    artefact = Artefact.of(path, batch=(1, 4), batches=(1, 2, 4), built_for=built.facts())
+    artefact = Artefact.of(path, batch=(1, 4), batches=(1, 2, 4), built_for=built)
     write_manifest(replace(bundle, artefacts={**bundle.artefacts, "fp32_tensorrt_rtx": artefact}))
     return path

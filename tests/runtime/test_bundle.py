@@ -1,10 +1,15 @@
 import json
 import shutil
+import threading
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lehrnet.runtime.bundle import new_bundle_folder, open_bundle
+from lehrnet.runtime.bundle import Artefact, new_bundle_folder, open_bundle, read_bundle, write_manifest
+from lehrnet.runtime.onnx_session import OnnxSession
+from lehrnet.runtime.session import open_artefact
 
 
 @pytest.fixture
@@ -40,11 +45,35 @@ def test_a_missing_artefact_is_named(bundle: Path) -> None:
     ("change", "message"),
     [
         (lambda content: content.update(format="lehrnet-bundle-9"), "lehrnet-bundle-9"),
-        (lambda content: content.pop("pose"), "'pose'"),
+        (lambda content: content.pop("pose"), "pose is missing"),
         (lambda content: content["pose"].update(input_size=[100, 100]), "multiples of 32"),
         (lambda content: content["artefacts"]["fp32"].update(file="../evil.onnx"), "lies outside the bundle"),
         (lambda content: content["artefacts"]["fp32"].pop("sha256"), "sha256"),
-        (lambda content: content.update(artefacts=[]), "artefacts|items"),
+        (lambda content: content.update(artefacts=[]), r"artefacts is \[\], expected an object"),
+        (lambda content: content.update(trained="false"), "trained is 'false', expected true or false"),
+        (lambda content: content.update(note="\x1b[31m"), r"note is '.x1b\[31m', expected a text without control"),
+        (lambda content: content.update(fastest=3), "fastest is 3, expected an object"),
+        (lambda content: content["input"].update(name="images"), "input.name is 'images', expected 'crops'"),
+        (lambda content: content["input"].update(colour_order="bgr"), "input.colour_order is 'bgr', expected 'rgb'"),
+        (lambda content: content["output"].update(stride=8), "output.stride is 8, expected 4"),
+        (lambda content: content["pose"].update(input_size=[64.0, 64]), r"input_size\[0\] is 64.0, expected a whole"),
+        (lambda content: content["pose"].update(input_size=[64, 1 << 20]), "at most"),
+        (lambda content: content["pose"].update(mean=["a", 0, 0]), r"pose.mean\[0\] is 'a', expected a finite number"),
+        (lambda content: content["pose"].update(padding=float("inf")), "Infinity, which is no number of JSON"),
+        (lambda content: content["pose"]["skeleton"].update(name="mpii16"), "is not lehrnet's of that name"),
+        (lambda content: content["pose"]["skeleton"]["joints"].reverse(), "is not lehrnet's of that name"),
+        (lambda content: content["pose"]["skeleton"]["joints"].pop(), "17 sigmas for 16 joints"),
+        (lambda content: content["pose"]["skeleton"].update(flip_pairs=[[1, 99]]), "flip_pairs"),
+        (lambda content: content["artefacts"]["fp32"].update(sha256=None), "sha256 is None, expected a text"),
+        (lambda content: content["artefacts"]["fp32"].update(sha256="abc"), "expected 64 hexadecimal digits"),
+        (lambda content: content["artefacts"]["fp32"].update(bytes=-1), "expected positive"),
+        (lambda content: content["artefacts"]["fp32"].update(batch=[0, None]), "expected positive"),
+        (
+            lambda content: content["artefacts"]["fp32"].update(built_for={"library": "this"}),
+            "built_for.library is 'this'",
+        ),
+        (lambda content: content["artefacts"]["fp32"].update(built_for=3), "built_for is 3, expected an object"),
+        (lambda content: content["artefacts"]["fp32"].update(built_for={"library": "tensorrt"}), "version is missing"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_its_reason(bundle: Path, change, message: str) -> None:
@@ -85,3 +114,54 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="not a bundle"), new_bundle_folder(precious, overwrite=True):
         pass
     assert precious.is_dir()
+
+
+def test_the_bytes_that_are_hashed_are_the_bytes_that_run(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is exchanged after the check, but before it would be loaded, is never looked at."""
+    opened, graph = open_bundle(bundle), bundle / "fp32.onnx"
+    content = opened.read("fp32")
+    graph.write_bytes(b"exchanged")
+    session = OnnxSession(graph, "cpu", content=content)
+    assert session.run(np.zeros((1, 3, 64, 64), np.float32)).shape == (1, 17, 16, 16)
+    with pytest.raises(ValueError, match="has 9 bytes"):
+        opened.read("fp32")
+
+
+def test_a_graph_whose_tensors_lie_in_other_files_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.chdir(bundle)
+    model = onnx.load("fp32.onnx")
+    for path in (bundle / "fp32.onnx", bundle / "w.bin"):
+        path.unlink(missing_ok=True)
+    onnx.save(model, "fp32.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    manifest = read_bundle(bundle)
+    artefacts = {**manifest.artefacts, "fp32": Artefact.of(bundle / "fp32.onnx")}
+    write_manifest(replace(manifest, artefacts=artefacts))
+    with pytest.raises(ValueError, match="keeps tensors in other files, which the bundle's manifest does not name"):
+        open_artefact(open_bundle(bundle), "fp32", "cpu")
+
+
+def test_a_bundle_with_a_file_of_the_user_s_is_not_replaced(bundle: Path) -> None:
+    (bundle / "notes.txt").write_text("mine")
+    refused = pytest.raises(FileExistsError, match=r"holds 'notes\.txt', which is no part of a bundle")
+    with refused, new_bundle_folder(bundle, overwrite=True):
+        pass
+    assert (bundle / "notes.txt").read_text() == "mine"
+
+
+def test_readers_see_a_whole_bundle_while_it_is_replaced(tiny_bundle: Path, tmp_path: Path) -> None:
+    root = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, root)
+    writer = threading.Thread(target=replace_often, args=(tiny_bundle, root))
+    writer.start()
+    while writer.is_alive():
+        assert open_bundle(root).variant == open_bundle(tiny_bundle).variant
+    writer.join()
+
+
+def replace_often(source: Path, root: Path) -> None:
+    for number in range(30):
+        with new_bundle_folder(root, overwrite=True) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            manifest = json.loads((folder / "bundle.json").read_text())
+            (folder / "bundle.json").write_text(json.dumps({**manifest, "note": f"the {number}th"}))

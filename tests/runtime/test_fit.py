@@ -1,7 +1,8 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from lehrnet.parsing import parse
 from lehrnet.runtime.fit import BuiltFor, Here, differences
 
 BUILT = BuiltFor("tensorrt", "10.3.0", ("8.7",), "Linux", "aarch64", gpu="Orin", driver="12.6")
@@ -56,5 +57,5 @@ def test_hardware_compatible_engines_run_on_others(hardware, capability: str, fi
 
 
 def test_it_is_read_as_it_was_written_and_what_is_unknown_is_left_out() -> None:
-    facts = {**BUILT.facts(), "compute_capabilities": ["8.7"], "of_the_future": 1}
-    assert BuiltFor.read(facts) == BUILT
+    facts = {**asdict(BUILT), "compute_capabilities": ["8.7"], "of_the_future": 1}
+    assert parse(BuiltFor, facts) == BUILT

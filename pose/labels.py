@@ -1,0 +1,19 @@
+"""The people of any data folder that lehrnet knows: COCO's form, and MPII's."""
+
+from pathlib import Path
+
+from .coco import Purpose, read_coco
+from .data import PoseData
+from .mpii import find_mpii_labels, read_mpii
+from .spec import PoseSpec
+
+
+def read_people(folder: Path, spec: PoseSpec, *, split: str | None = None, purpose: Purpose = "val") -> PoseData:
+    """Everyone of a COCO or an MPII folder with the joints of `spec`; raises as `read_coco` does."""
+    if find_mpii_labels(folder) is not None:
+        people = read_mpii(folder, split=split, purpose=purpose)
+    else:
+        people = read_coco(folder, spec.joints, split=split, purpose=purpose)
+    if people.skeleton != spec.joints:
+        raise ValueError(f"{folder} has {people.skeleton.name}'s joints, but the network {spec.skeleton}'s")
+    return people
