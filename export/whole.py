@@ -20,7 +20,7 @@ from ..pose.heatmap import HEATMAP_STRIDE, LOG_FLOOR, LONGEST_STEP, SMOOTHING_RA
 from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
 from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
-from ..runtime.onnx_session import open_graph
+from ..runtime.onnx_session import open_graph, run_graph
 from ..runtime.session import open_session
 from .graph import trace
 
@@ -73,20 +73,21 @@ class Decode(nn.Module):
         super().__init__()
         self.method = spec.decode
         self.grid = tuple(side // HEATMAP_STRIDE for side in spec.input_size)
+        self.maps = (len(spec.joints), self.grid[0] * self.grid[1])
         steps = torch.arange(-SMOOTHING_RADIUS, SMOOTHING_RADIUS + 1)
         kernel = torch.exp(-(steps**2) / (2 * SMOOTHING_SIGMA**2))
         self.register_buffer("kernel", kernel / kernel.sum())
 
     def forward(self, heatmaps: Tensor) -> Tensor:
         _, width = self.grid
-        flat = heatmaps.flatten(2)
+        flat = heatmaps.reshape(-1, *self.maps)  # constants, so that nobody's heatmaps have a shape, too
         peak = flat.argmax(2, keepdim=True)  # (N, K, 1)
         score = flat.gather(2, peak)
         row, column = peak // width, peak % width
         if self.method == "quarter":
             offset = self._quarter(flat, row, column)
         else:
-            offset = self._newton(self._smoothed(heatmaps).flatten(2), row, column)
+            offset = self._newton(self._smoothed(heatmaps).reshape(-1, *self.maps), row, column)
         cells = torch.cat((column, row), 2).float() + offset
         return torch.cat((cells * HEATMAP_STRIDE + (HEATMAP_STRIDE - 1) / 2, score), 2)
 
@@ -109,7 +110,7 @@ class Decode(nn.Module):
         maps = heatmaps.reshape(-1, 1, height, width)
         maps = F.conv2d(maps, kernel[None, None, :, None], padding=(SMOOTHING_RADIUS, 0))
         maps = F.conv2d(maps, kernel[None, None, None, :], padding=(0, SMOOTHING_RADIUS))
-        return maps.reshape(-1, heatmaps.shape[1], height, width)
+        return maps.reshape(-1, self.maps[0], height, width)
 
     def _newton(self, flat: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """(N, K, 2): from the peak to the top of the parabola through the log heatmap around it."""
@@ -184,12 +185,13 @@ def check_whole(bundle: Bundle, precision: str, seed: int = 0) -> dict[str, floa
     boxes = corners(np.array([person["bbox"] for person in people], np.float64))
     crops, affines = crop_people(frame, boxes, bundle.spec)
     expected = crop_points(open_session(bundle.path(precision), "cpu").run(crops), bundle.spec)
-    points = open_graph(bundle.root / f"{POINTS}_{precision}.onnx").run([KEYPOINTS], {INPUT_NAME: crops})[0]
+    graphs = {name: bundle.root / f"{name}_{precision}.onnx" for name in (POINTS, WHOLE)}
     inputs = {FRAME: frame, BOXES: boxes.astype(np.float32)}
-    whole = np.asarray(open_graph(bundle.root / f"{WHOLE}_{precision}.onnx").run([KEYPOINTS], inputs)[0])
+    (points,) = run_graph(open_graph(graphs[POINTS]), graphs[POINTS], [KEYPOINTS], {INPUT_NAME: crops})
+    (whole,) = run_graph(open_graph(graphs[WHOLE]), graphs[WHOLE], [KEYPOINTS], inputs)
     in_image = transform_points(expected[..., :2], affines)
     found = {
-        "points": float(np.linalg.norm(np.asarray(points)[..., :2] - expected[..., :2], axis=2).max()),
+        "points": float(np.linalg.norm(points[..., :2] - expected[..., :2], axis=2).max()),
         "whole": float(np.median(np.linalg.norm(whole[..., :2] - in_image, axis=2))),
     }
     if found["points"] > TOLERANCE_PX or (precision == "fp32" and found["whole"] > TOLERANCE_PX):

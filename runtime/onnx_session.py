@@ -1,7 +1,6 @@
 """ONNX Runtime, on the CPU or on CUDA."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,7 +17,6 @@ from .inputs import check_crops, device_index
 from .onnx_files import reads_other_files
 from .operators import MISSING, operators_library
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # 1.32 for Linux asks for a telemetry host; read when it is loaded
 try:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore[reportAttributeAccessIssue]

@@ -112,6 +112,19 @@ def test_ten_lines_of_onnx_runtime_run_the_whole_graph(bundle, drawn_folder: Pat
     np.testing.assert_allclose(np.asarray(found)[..., 2], poses.score, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name", ["whole_fp32", "whole_fp16", "whole_int8", "points_fp32", "points_fp16", "points_int8"]
+)
+def test_nobody_has_no_keypoints(bundle, name: str) -> None:
+    """A detector that finds nobody gives no boxes: that is an answer, not an error."""
+    session = open_graph(bundle.path(name))
+    height, width = bundle.spec.input_size
+    whole = {"frame": np.zeros((50, 60, 3), np.uint8), "boxes": np.zeros((0, 4), np.float32)}
+    feeds = whole if name.startswith("whole") else {"crops": np.zeros((0, 3, height, width), np.float32)}
+    (found,) = session.run(["keypoints"], feeds)
+    assert np.asarray(found).shape == (0, 17, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["fp32", "fp16", "bf16", "int8", "whole_fp32", "whole_fp16", "whole_int8", "points_int8"]
