@@ -87,14 +87,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for this process alone; it is made where it is missing.
 
-    FileExistsError names the process and the machine that hold it. The lock ends with the process, however it ends.
+    Without `wait` FileExistsError names the process and the machine that hold it. The lock ends with the process,
+    however it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+", encoding="utf-8") as file:
-        if not _lock(file.fileno()):
+        if not _lock(file.fileno(), wait=wait):
             file.seek(0)
             raise FileExistsError(f"{folder} is in use by {_owner(file.read())}; wait for it, or choose another folder")
         file.truncate(0)
@@ -122,21 +123,21 @@ def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) ->
 @contextmanager
 def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
     """The private scratch folder of what will be `path`, removed at the end; `alone` refuses other living ones."""
+    others, scratch, descriptor = [], path, -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _held(path.parent):
             others = _sweep(path, read_owners=alone)
-            if others:
-                raise FileExistsError(f"{path} is being written by {others[0]}; wait for it, or choose another name")
-            scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent))
-            descriptor = os.open(scratch, os.O_RDONLY)
-            _lock(descriptor)
-            if alone:
-                (scratch / OWNER).write_text(_facts(), encoding="utf-8")
-    except FileExistsError:
-        raise
+            if not others:
+                scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent))
+                descriptor = os.open(scratch, os.O_RDONLY)
+                _lock(descriptor)
+                if alone:
+                    (scratch / OWNER).write_text(_facts(), encoding="utf-8")
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror}; choose a place that can be written") from error
+    if others:
+        raise FileExistsError(f"{path} is being written by {others[0]}; wait for it, or choose another name")
     try:
         yield scratch
     except Exception as error:

@@ -17,7 +17,7 @@ from ..pose.synthetic import draw_scene
 from ..runtime.bundle import Bundle, open_bundle
 from ..runtime.draw import draw_poses
 from ..runtime.estimator import PoseEstimator, Poses
-from ..runtime.session import open_artefact
+from ..runtime.session import Trust, open_artefact
 from .gpu import memory_of_this_process
 
 FRAME = (720, 1280)  # height and width of the picture, px
@@ -38,7 +38,12 @@ class Subject:
 
 
 def open_subjects(
-    bundles: Sequence[Path], precisions: Sequence[str], device: str = "auto", threads: int | None = None
+    bundles: Sequence[Path],
+    precisions: Sequence[str],
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    trust_engine: Trust = False,
 ) -> list[Subject]:
     """Every precision asked for of every bundle; ValueError where a bundle lacks one."""
     subjects = []
@@ -46,7 +51,7 @@ def open_subjects(
         bundle = open_bundle(root)
         for precision in precisions:
             started = time.perf_counter()
-            session = open_artefact(bundle, precision, device, threads)
+            session = open_artefact(bundle, precision, device, threads, trust_engine=trust_engine)
             session.run(np.zeros((1, 3, *bundle.spec.input_size), np.float32))
             cold = time.perf_counter() - started
             name = precision if len(bundles) == 1 else f"{root.name}/{precision}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..runtime.bundle import Bundle
 from ..runtime.estimator import PoseEstimator
-from ..runtime.session import open_artefact
+from ..runtime.session import Trust, open_artefact
 from .latency import picture, read_picture
 
 SECONDS = 3.0
@@ -20,13 +20,18 @@ def measure(
     people: int,
     streams: Sequence[int],
     seconds: float = SECONDS,
+    trust_engine: Trust = False,
 ) -> dict[str, dict[str, float]]:
     """People a second from encoded pictures to keypoints, by number of streams; on the CPU each has one thread."""
     if seconds <= 0 or not streams or min(streams) < 1:
         raise ValueError(f"{seconds} s, streams {list(streams)}: expected more than 0 s, and whole numbers from 1")
-    estimators = [
-        PoseEstimator.of(open_artefact(bundle, precision, device, threads=1), bundle.spec) for _ in range(max(streams))
-    ]
+
+    def opened() -> PoseEstimator:
+        return PoseEstimator.of(
+            open_artefact(bundle, precision, device, threads=1, trust_engine=trust_engine), bundle.spec
+        )
+
+    estimators = [opened() for _ in range(max(streams))]
     return {str(count): _rate(estimators[:count], people, seconds) for count in streams}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..runtime.bundle import WEIGHTS, Bundle, open_bundle, write_manifest
 from ..runtime.devices import device_name
-from ..runtime.session import Session, open_artefact
+from ..runtime.session import Session, Trust, open_artefact
 from .interleave import race
 
 OTHER_ENDS = ("whole_", "points_")
@@ -25,6 +25,7 @@ def tune(
     batch: int = 8,
     rounds: int = 20,
     threads: int | None = None,
+    trust_engine: Trust = False,
 ) -> dict[str, Any]:
     """Time every graph and engine of a precision, and enter the fastest into the bundle under this device's name.
 
@@ -34,7 +35,7 @@ def tune(
         raise ValueError(f"batch is {batch}, expected at least 1")
     bundle = open_bundle(root)
     names = [*_candidates(bundle, precision), *_torch_forms(precision, device)]
-    sessions, left_out = _opened(bundle, names, device, threads)
+    sessions, left_out = _opened(bundle, names, device, threads, trust_engine)
     crops = np.random.default_rng(0).standard_normal((batch, 3, *bundle.spec.input_size), dtype=np.float32)
     subjects = {name: partial(session.run, crops) for name, session in sessions.items()}
     result = race(subjects, next(iter(subjects)), rounds)
@@ -89,14 +90,14 @@ def _torch_forms(precision: str, device: str) -> list[str]:
 
 
 def _opened(
-    bundle: Bundle, names: Sequence[str], device: str, threads: int | None
+    bundle: Bundle, names: Sequence[str], device: str, threads: int | None, trust_engine: Trust
 ) -> tuple[dict[str, Session], dict[str, str]]:
     """Sessions by name, and why others were not opened; the first reason is raised where none was."""
     sessions: dict[str, Session] = {}
     left_out: dict[str, str] = {}
     for name in names:
         try:
-            sessions[name] = open_artefact(bundle, name, device, threads)
+            sessions[name] = open_artefact(bundle, name, device, threads, trust_engine=trust_engine)
         except (ImportError, RuntimeError, ValueError) as error:
             left_out[name] = str(error)
     if not sessions:

@@ -70,6 +70,11 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="fp32", help="graph or engine, fastest, or torch_fp16 (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Whether engines may run."""
     parser.add_argument(
         "--trust-engine",
         nargs="?",

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .command import CHECK_FAILED, Command
+from .command import CHECK_FAILED, Command, add_trust
 
 
 def _add_build_engine(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +72,7 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8, help="people at once (%(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    add_trust(parser)
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
 
@@ -79,7 +80,9 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
 def _tune(options: argparse.Namespace) -> int:
     from ..benchmarks.results import write_result
     from ..benchmarks.tune import describe, tune
+    from ..files import refuse_inputs
 
+    refuse_inputs({"--result": options.result}, [options.bundle])
     facts = tune(
         options.bundle,
         precision=options.precision,
@@ -87,6 +90,7 @@ def _tune(options: argparse.Namespace) -> int:
         batch=options.batch,
         rounds=options.rounds,
         threads=options.threads,
+        trust_engine=options.trust_engine,
     )
     if options.result:
         write_result(options.result, "lehrnet tune BUNDLE", facts)

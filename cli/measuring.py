@@ -5,10 +5,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .command import CHECK_FAILED, Command, bundle_or_default, size
+from ..files import refuse_inputs
+from .command import CHECK_FAILED, Command, add_trust, bundle_or_default, size
 
 if TYPE_CHECKING:
     from ..benchmarks.latency import Subject
+
+
+LARGEST = 4096  # people at once
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks", help="for --paper: variants and rivals, comma-separated (all)")
     parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    add_trust(parser)
     parser.add_argument("--streams", metavar="N,N", help="at once, for the saturated rate (1,2,4... to the cores)")
     parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training (%(default)s)")
     parser.add_argument("--size", type=size, default=(128, 96), metavar="HxW", help="crop for --training (128x96)")
@@ -41,6 +46,8 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 def _bench(options: argparse.Namespace) -> int:
     if options.compare:
         return _compare(options)
+    outputs = {"--result": options.result, "--html": options.html}
+    refuse_inputs(outputs, [*options.bundles, options.training, options.data, *options.results])
     if options.training:
         return _training(options)
     if options.paper:
@@ -60,14 +67,23 @@ def _latency(options: argparse.Namespace) -> int:
     batches = _whole_numbers(options.batch or "1,8")
     streams = _whole_numbers(options.streams) if options.streams else saturated.stream_counts(core_count())
     bundles = options.bundles or [bundle_or_default(None)]
-    subjects = open_subjects(bundles, options.precisions.split(","), options.device, options.threads)
+    trust = options.trust_engine
+    precisions = options.precisions.split(",")
+    subjects = open_subjects(bundles, precisions, options.device, options.threads, trust_engine=trust)
     facts = measure(
         subjects, batches, options.rounds, lambda rounds: tqdm(rounds, "timing", unit="round", disable=None)
     )
     text = [describe(facts)]
     first = subjects[0]
     device = first.estimator.session.device
-    facts["saturated"] = saturated.measure(first.bundle, first.precision, device, people=batches[0], streams=streams)
+    facts["saturated"] = saturated.measure(
+        first.bundle,
+        first.precision,
+        device,
+        people=batches[0],
+        streams=streams,
+        trust_engine=trust,
+    )
     text.append(f"{first.name}: {saturated.describe(facts['saturated'])}")
     text += _atlas(options, first, max(batches), facts)
     if options.sustained is not None:
@@ -179,8 +195,8 @@ def _compare(options: argparse.Namespace) -> int:
 def _whole_numbers(text: str) -> list[int]:
     """The numbers of "1,8"; ValueError unless all are at least 1."""
     numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
-    if min(numbers) < 1:
-        raise ValueError(f"batch is {text!r}, expected whole numbers from 1, such as 1,8")
+    if not 1 <= min(numbers) <= max(numbers) <= LARGEST:
+        raise ValueError(f"batch is {text!r}, expected whole numbers from 1 to {LARGEST}, such as 1,8")
     return numbers
 
 

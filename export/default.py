@@ -3,9 +3,11 @@
 import hashlib
 import logging
 import os
+import shutil
 from pathlib import Path
 
 from .. import __version__
+from ..files import locked
 from ..model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
 from ..runtime.bundle import open_bundle
 from .package import export_bundle
@@ -16,9 +18,16 @@ log = logging.getLogger(__name__)
 def default_bundle() -> Path:
     """The bundle of the shipped weights; exported into the user's cache where it is not there yet."""
     digest = hashlib.sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = cache / "lehrnet" / f"{DEFAULT_WEIGHTS.stem}-{__version__}-{digest}"
-    if not root.exists():
-        log.warning("exporting the shipped weights, once, to %s", root)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lehrnet"
+    root = cache / f"{DEFAULT_WEIGHTS.stem}-{__version__}-{digest}"
+    with locked(cache, wait=True):  # of two that come first, one exports
+        try:
+            return open_bundle(root).root
+        except FileNotFoundError:
+            log.warning("exporting the shipped weights, once, to %s", root)
+        except ValueError as error:
+            log.warning("the cached bundle is damaged (%s): exporting the shipped weights again", error)
+        if root.exists():
+            shutil.rmtree(root)  # ours: its name says of which weights it is
         export_bundle(load_checkpoint(DEFAULT_WEIGHTS), root)
     return open_bundle(root).root

@@ -23,6 +23,7 @@ try:
 except ImportError as error:
     raise ImportError("ONNX Runtime is not installed: pip install 'lehrnet[cpu]' or 'lehrnet[gpu]'") from error
 
+onnxruntime.disable_telemetry_events()  # where it was loaded before `lehrnet` could say so
 log = logging.getLogger(__name__)
 
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(

@@ -54,6 +54,8 @@ class Source:
     """None: each picture is one person who fills it."""
     category: ImageId = PERSON_CATEGORY
     """What results call a person."""
+    single: bool = False
+    """One picture was named: where it cannot be read there is nothing to go on with."""
 
     def name(self, picture: Path) -> str:
         """A picture's path from the root, with slashes: no two pictures share it."""
@@ -98,14 +100,15 @@ def open_source(
     root = source if source.is_dir() else source.parent
     ids = _ids(pictures)
     if boxes is None:
-        return Source(root, tuple(pictures), ids)
+        return Source(root, tuple(pictures), ids, single=root != source)
     known = _LabelsBeside(root, pictures, spec)
     within = root if source.is_dir() else None
     people = read_boxes(boxes, pictures, root=within, skeleton=spec.joints, known=known, category=category)
     if not people:
         raise ValueError(f"{boxes} has boxes for none of the {len(pictures)} images, the first being {pictures[0]}")
     ids |= {path: each.image_id for path, each in people.items() if each.image_id is not None}
-    return Source(root, tuple(pictures), ids, people, known.found.category if known.found else PERSON_CATEGORY)
+    kind = known.found.category if known.found else PERSON_CATEGORY
+    return Source(root, tuple(pictures), ids, people, kind, single=root != source)
 
 
 def _ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
@@ -163,7 +166,7 @@ def predict_files(
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
 ) -> Iterator[Prediction]:
-    """Predict file by file; what cannot be read is entered into `summary`, or raised without one."""
+    """Predict file by file; what cannot be read of a folder is entered into `summary`, or raised without one."""
     for path in progress(source.pictures):
         known = None if source.boxes is None else source.boxes.get(path)
         if source.boxes is not None and known is None:
@@ -177,7 +180,7 @@ def predict_files(
             else:
                 image = read_image(path, max_pixels=max_pixels)
         except (ValueError, OSError) as error:
-            if summary is None:
+            if summary is None or source.single:
                 raise
             log.warning("%s", error)
             summary.bad.append(BadPicture(path, str(error)))

@@ -55,7 +55,7 @@ def test_a_checkpoint_goes_through_export_verify_and_predict(
     labels = str(data_folder / "person_keypoints.json")
     assert main(["predict", str(bundle), str(data_folder / "images"), "--boxes", labels, "--out", str(out)]) == 0
     assert "3 people in 2 images" in capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == ["000000000001.png", "000000000002.png", "keypoints.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["000000000001.jpg", "000000000002.jpg", "keypoints.json"]
 
 
 @pytest.mark.parametrize("model", ["", "model.safetensors", "fp32.onnx"])

@@ -14,7 +14,7 @@ def test_the_demo_takes_ones_own_photographs(boxed: bool, data_folder: Path, tmp
     said = capsys.readouterr().out
     assert f"fp32  {3 if boxed else 2:6d}" in said  # people whose crops were compared
     assert len(json.loads((tmp_path / "demo" / "keypoints.json").read_text())) == (3 if boxed else 2)
-    assert (tmp_path / "demo" / "000000000001.png").is_file()
+    assert (tmp_path / "demo" / "000000000001.jpg").is_file()
 
 
 @pytest.mark.slow

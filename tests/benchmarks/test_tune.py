@@ -96,10 +96,10 @@ def test_bad_input_is_named(arguments: list[str], reason: str, bundle: Path, cap
 def test_what_cannot_be_opened_is_left_out_with_its_reason(bundle: Path, monkeypatch) -> None:
     original = tune.open_artefact
 
-    def picky(bundle, name: str, *arguments):
+    def picky(bundle, name: str, *arguments, **options):
         if "dense" in name:
             raise RuntimeError("not on this machine")
-        return original(bundle, name, *arguments)
+        return original(bundle, name, *arguments, **options)
 
     monkeypatch.setattr(tune, "open_artefact", picky)
     facts = tune.tune(bundle, device="cpu", batch=1, rounds=1)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ IMAGE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 80, 3), 
 KINDS = (".jpg", ".png", ".webp", ".bmp", ".tiff", ".gif")
 
 
-def encoded(suffix: str, *flags: int, image: NDArray[np.uint8] = IMAGE) -> bytes:
+def encoded(suffix: str, *flags: int, image: NDArray[Any] = IMAGE) -> bytes:
     return cv2.imencode(suffix, image, list(flags))[1].tobytes()
 
 
