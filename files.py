@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import secrets
 import shutil
 import stat
 import tempfile
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished"
 OWNER = "owner.json"
+LONGEST_NAME = 150  # characters that a scratch folder has of the name
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # renameat2(2)
 
@@ -123,22 +125,23 @@ def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) ->
 @contextmanager
 def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
     """The private scratch folder of what will be `path`, removed at the end; `alone` refuses other living ones."""
-    others, scratch, descriptor = [], path, -1
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _held(path.parent):
-            others = _sweep(path, read_owners=alone)
-            if not others:
-                scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent))
-                descriptor = os.open(scratch, os.O_RDONLY)
-                _lock(descriptor)
-                if alone:
-                    (scratch / OWNER).write_text(_facts(), encoding="utf-8")
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}; choose a place that can be written") from error
-    if others:
-        raise FileExistsError(f"{path} is being written by {others[0]}; wait for it, or choose another name")
-    try:
+    others, descriptor = [], -1
+    scratch = path.with_name(f".{path.name[:LONGEST_NAME]}.{secrets.token_hex(8)}{UNFINISHED}")
+    try:  # from before the folder is there: a signal may come at any moment
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _held(path.parent):
+                others = _sweep(path, read_owners=alone)
+                if not others:
+                    scratch.mkdir(mode=0o700)
+                    descriptor = os.open(scratch, os.O_RDONLY)
+                    _lock(descriptor)
+                    if alone:
+                        (scratch / OWNER).write_text(_facts(), encoding="utf-8")
+        except OSError as error:
+            raise OSError(f"cannot write {path}: {error.strerror}; choose a place that can be written") from error
+        if others:
+            raise FileExistsError(f"{path} is being written by {others[0]}; wait for it, or choose another name")
         yield scratch
     except Exception as error:
         if not _is_full(error):
@@ -151,7 +154,8 @@ def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _sweep(path: Path, *, read_owners: bool) -> list[str]:
@@ -159,7 +163,7 @@ def _sweep(path: Path, *, read_owners: bool) -> list[str]:
     alive = []
     if fcntl is None:
         return alive
-    for scratch in path.parent.glob(f".{_glob_escaped(path.name)}.*{UNFINISHED}"):
+    for scratch in path.parent.glob(f".{_glob_escaped(path.name[:LONGEST_NAME])}.*{UNFINISHED}"):
         try:
             descriptor = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
         except OSError:  # a link, or another user's

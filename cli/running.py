@@ -66,7 +66,8 @@ def _predict(options: argparse.Namespace) -> int:
             print("[", *(("," if number else "") + line.strip() for number, line in enumerate(lines)), "]", sep="\n")
         else:
             where = f", written to {options.out}" if options.out else "; --out DIR or --json shows them"
-            print(f"{found.people} people in {found.images} images by {estimator.session.device}{where}")
+            missed = f" ({found.without_boxes} more without boxes)" if found.without_boxes else ""
+            print(f"{found.people} people in {found.images} images{missed} by {estimator.session.device}{where}")
     return report_bad(found.bad)
 
 

@@ -245,15 +245,16 @@ class _Reader:
 
     def _fault(self, row: Mapping[str, Any], place: Mapping[ImageId, int]) -> str:
         """Why an annotation's ids, box or area cannot be used; empty where they can."""
-        area = row.get("area")
         checks = {
             "its id is no number or text": "id" not in row or is_id(row["id"]),
             "it is on an image that the file does not list": is_id(row.get("image_id")) and row["image_id"] in place,
             "its iscrowd is neither 0 nor 1": row.get("iscrowd") in (None, 0, 1),
-            "its area is no positive number": area is None or (_numbers([area], 1) and area > 0),
         }
         wrong = next((reason for reason, fine in checks.items() if not fine), "")
-        return wrong or _box_fault(row.get("bbox"), *self.sizes.get(row["image_id"], (np.inf, np.inf)))
+        wrong = wrong or _box_fault(row.get("bbox"), *self.sizes.get(row["image_id"], (np.inf, np.inf)))
+        area = row.get("area")
+        fine = area is None or (_numbers([area], 1) and area > 0)
+        return wrong or ("" if fine else "its area is no positive number")
 
     def _pose_fault(self, row: Mapping[str, Any], place: Mapping[ImageId, int]) -> str:  # noqa: ARG002 - as `_fault`
         joints = row.get("keypoints")

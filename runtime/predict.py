@@ -1,12 +1,12 @@
 """Keypoints of the people in image files, as COCO results and as pictures."""
 
+import itertools
 import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +28,7 @@ from .estimator import PoseEstimator, Poses, whole_image
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+SAID = 3  # pictures without boxes that are named; the others are counted
 RESULTS, LINES, FAILURES = "keypoints.json", "keypoints.jsonl", "failures.json"
 
 
@@ -119,7 +120,7 @@ def _ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
     taken = set(ids.values())
     for place, path in enumerate(pictures, 1):
         if path not in ids:
-            ids[path] = next(number for number in count(place, len(pictures)) if number not in taken)
+            ids[path] = next(number for number in itertools.count(place, len(pictures)) if number not in taken)
             taken.add(ids[path])
     return ids
 
@@ -170,9 +171,10 @@ def predict_files(
     for path in progress(source.pictures):
         known = None if source.boxes is None else source.boxes.get(path)
         if source.boxes is not None and known is None:
-            log.warning("%s has no boxes: left out", path)
+            count = 1 if summary is None else summary.without_boxes + 1
+            log.log(logging.WARNING if count <= SAID else logging.INFO, "%s has no boxes: left out", path)
             if summary is not None:
-                summary.without_boxes += 1
+                summary.without_boxes = count
             continue
         try:
             if known is not None and known.size is not None:
@@ -182,7 +184,7 @@ def predict_files(
         except (ValueError, OSError) as error:
             if summary is None or source.single:
                 raise
-            log.warning("%s", error)
+            log.info("%s", error)
             summary.bad.append(BadPicture(path, str(error)))
             continue
         people = known or PersonBoxes(np.array([whole_image(image)]), np.ones(1))

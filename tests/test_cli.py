@@ -144,5 +144,5 @@ class TestBadInput:
     def test_an_image_that_does_not_decode(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
         (tmp_path / "a.jpg").write_text("no picture")
         error = failure(capsys, "predict", tiny_bundle, tmp_path / "a.jpg", "--out", tmp_path / "out")
-        assert "does not decode as an image" in error
+        assert "is no picture that lehrnet reads" in error
         assert not (tmp_path / "out").exists()
