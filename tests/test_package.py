@@ -5,6 +5,7 @@ import sys
 import tarfile
 import venv
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_the_floors_hold() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports"))]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stdout
+
+
+def test_every_package_that_the_checkout_installs_is_pinned() -> None:
+    def plain(name: str) -> str:
+        return name.lower().replace("_", "-").replace(".", "-")
+
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {plain(line.partition("==")[0]) for line in lines if "==" in line}
+    installed = {plain(found.metadata["Name"]) for found in distributions()}
+    assert installed - pinned <= {"lehrnet", "pip", "wheel"}
 
 
 def test_the_module_runs_as_the_command() -> None:
