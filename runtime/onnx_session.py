@@ -92,7 +92,7 @@ def open_graph(
     if content is not None:
         _check_alone(path, content)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: its warnings speak to the authors of graphs
+    options.log_severity_level = 4  # fatal: its errors come as exceptions, its warnings speak to the authors of graphs
     if threads is not None:
         options.intra_op_num_threads = threads
     providers = ["CPUExecutionProvider"] if gpu is None else [(CUDA, {"device_id": gpu}), "CPUExecutionProvider"]
