@@ -3,7 +3,8 @@
     .venv/bin/python tests/fault_table.py
 
 Each row is an input as somebody made it and what is right about the answer: an exit code, a sentence, and what must
-or must not be on the disk. No answer may be a traceback. The rows are drawn figures and a tiny network: it runs anywhere.
+or must not be on the disk. No answer may be a traceback. Figures are drawn and the network
+is tiny: it runs anywhere.
 """
 
 import contextlib
@@ -186,8 +187,8 @@ def marked(bench: Bench, answer: Answer, words: str) -> str:
 @row("code", "engine built_for.library names a module beside the bundle")
 def _(bench: Bench) -> str:
     bench.write("evil.py", b"open('ran', 'w')")
-    return marked(bench, engine(bench, library="evil").apart("predict", bench.bundle, bench.picture, "--precision", "fp16"),
-                  "built_for.library is 'evil'")  # fmt: skip
+    answer = engine(bench, library="evil").apart("predict", bench.bundle, bench.picture, "--precision", "fp16")
+    return marked(bench, answer, "built_for.library is 'evil'")
 
 
 @row("code", "engine built_for.library = this")
