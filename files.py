@@ -15,7 +15,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -103,6 +103,14 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Remove what killed writers of these files and folders left; what somebody is writing now stays."""
+    for path in paths:
+        if path.parent.is_dir():
+            with _held(path.parent):
+                _sweep(path, read_owners=False)
+
+
 def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
     """Raise ValueError if an output is an input file, or a file that stands in an input folder.
 
@@ -140,7 +148,7 @@ def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
     try:
         yield scratch
     except Exception as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         wanted = sum(each.stat().st_size for each in scratch.rglob("*") if each.is_file()) / 1e6
         free = shutil.disk_usage(path.parent).free / 1e6
@@ -272,7 +280,7 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
     """Whether a disk without room is behind an error; libraries wrap it in their own."""
     return getattr(error, "errno", None) in NO_ROOM or "No space left" in str(error) or "os error 28" in str(error)
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .command import Command, folders, shares, size
+from .command import CHECK_FAILED, Command, folders, shares, size
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +37,15 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
 
 
 def _pack(options: argparse.Namespace) -> int:
+    from ..files import refuse_inputs
     from ..training.run import pack_folders, recipe_named
 
-    count = pack_folders(folders(options.data), options.out, recipe_named(options.recipe).spec)
-    print(f"{options.out}: {count} people")
-    return 0
+    sources = folders(options.data)
+    refuse_inputs({"--out": options.out}, [*sources])
+    packed = pack_folders(sources, options.out, recipe_named(options.recipe).spec)
+    without = f", without those of {len(packed.bad)} bad pictures" if packed.bad else ""
+    print(f"{options.out}: {packed.people} people{without}")
+    return CHECK_FAILED if packed.bad else 0
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +97,7 @@ def _train(options: argparse.Namespace) -> int:
         options.out,
         options.seed,
         options.device,
-        time_budget_s=60 * options.time_budget if options.time_budget else None,
+        time_budget_s=60 * options.time_budget if options.time_budget is not None else None,
         accumulate=options.accumulate,
         bf16=options.bf16,
         compiled=options.compile,

@@ -4,29 +4,35 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from ..model.checkpoint import load_checkpoint
+from ..files import locked, refuse_inputs, remove_unfinished
+from ..model.checkpoint import describes_itself, load_checkpoint
 from ..model.config import DEFAULT_VARIANT, variant
 from ..model.device import choose_device
 from ..model.grow import with_attention
 from ..model.network import PoseNetwork, create_model
+from ..model.weight_files import read_content
 from ..pose.coco import read_coco
 from ..pose.data import PoseData
 from ..pose.mpii import find_mpii_labels, read_mpii
 from ..pose.spec import PoseSpec
 from .batches import Batches
-from .pack import Pack, read_pack, write_pack
+from .pack import Pack, Packed, read_pack, stored_size, write_pack
 from .processes import Processes, processes
 from .recipe import RECIPES, Recipe
-from .trainer import STATE, Report, Run, Trainer
+from .trainer import BEST, LAST, LOG, STATE, Report, Run, Trainer
 from .validate import FIGURE
 
 log = logging.getLogger(__name__)
+
+MOST_OFTEN = 1000  # times that an epoch shows the people of a folder
+PACK = "pack"
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,11 @@ class Request:
     resume: bool = False
     tensorboard: bool = False
 
+    def __post_init__(self) -> None:
+        for name, share in self.mix.items():
+            if not 0 <= share <= MOST_OFTEN:
+                raise ValueError(f"the mix shows {name!r} {share} times, expected 0 to {MOST_OFTEN}")
+
 
 def recipe_named(name: str) -> Recipe:
     """A recipe by its name."""
@@ -53,8 +64,8 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec) -> int:
-    """Read COCO and MPII folders and pack everyone with keypoints; returns how many."""
+def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec) -> Packed:
+    """Read COCO and MPII folders and pack everyone with keypoints."""
     names = [folder.resolve().name for folder in folders]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -64,19 +75,34 @@ def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec) -> int:
 
 
 def train(request: Request, run: Run) -> float:
-    """Train to the end of the schedule; returns the best held-out AP. Under torchrun, one of its processes."""
-    resumable = (run.out / STATE).exists()
-    if resumable and not request.resume:
-        raise FileExistsError(f"{run.out} holds a run already; go on with --resume or choose another folder")
+    """Train to the end of the schedule; returns the best held-out AP. Under torchrun, one of its processes.
+
+    The run's folder is held for this training alone: FileExistsError names who else holds it.
+    """
+    refuse_inputs({f"--out {name}": run.out / name for name in (LAST, BEST)}, [request.start])
     kind = choose_device(run.device).type
     with processes("nccl" if kind == "cuda" else "gloo") as team:
         device = torch.device(kind, team.local_rank) if team.count > 1 and kind == "cuda" else choose_device(run.device)
-        if team.first:
-            log.warning("training on %s%s", device, f" and {team.count - 1} like it" if team.count > 1 else "")
-        trainer = _trainer(request, run, device, team)
-        if request.resume:
-            trainer.resume()
-        return _watched(trainer, request)
+        with locked(run.out) if team.first else nullcontext():
+            if team.first:
+                _take_over(run.out, resume=request.resume)
+                log.warning("training on %s%s", device, f" and {team.count - 1} like it" if team.count > 1 else "")
+            trainer = _trainer(request, run, device, team)
+            if request.resume:
+                trainer.resume()
+            return _watched(trainer, request)
+
+
+def _take_over(out: Path, *, resume: bool) -> None:
+    """Raise FileExistsError for what a new run would overwrite; remove what killed ones left half written."""
+    if not resume and (out / STATE).exists():
+        raise FileExistsError(f"{out} holds a run already; go on with --resume or choose another folder")
+    others = [name for name in (LAST, BEST, LOG) if (out / name).exists()]
+    if not resume and others:
+        raise FileExistsError(f"{out} holds {others[0]} of another run, without its state; choose another folder")
+    if resume and not (out / STATE).is_file():
+        raise FileNotFoundError(f"nothing to resume: no {out / STATE}")
+    remove_unfinished(out / name for name in (STATE, LAST, BEST, LOG, PACK))
 
 
 def _trainer(request: Request, run: Run, device: torch.device, team: Processes) -> Trainer:
@@ -114,7 +140,11 @@ def _network(request: Request) -> PoseNetwork:
     joints = len(request.recipe.spec.joints)
     if request.start is None:
         return create_model(request.network or DEFAULT_VARIANT, joints)
-    network = load_checkpoint(request.start, joints=joints).network
+    content = read_content(request.start, "checkpoint")
+    # Only a plain state dict needs to be told what it is.
+    said = {"network": request.network, "size": request.recipe.spec.input_size}
+    told = {} if describes_itself(request.start, content) else said
+    network = load_checkpoint(request.start, joints=joints, content=content, **told).network
     wanted = variant(request.network, joints) if request.network else network.config
     if network.config == wanted:
         return network
@@ -134,11 +164,15 @@ def _pack(request: Request, out: Path, team: Processes) -> Pack:
     """The pack named, or one of the folders named, kept beside the run."""
     if len(request.data) == 1 and list(request.data[0].glob("pack_*.npz")):
         return read_pack(request.data[0])
-    folder = out / "pack"
+    folder, spec = out / PACK, request.recipe.spec
     if team.first and not folder.exists():
-        pack_folders(request.data, folder, request.recipe.spec)
+        pack_folders(request.data, folder, spec)
     team.wait()
-    return read_pack(folder)
+    pack = read_pack(folder)
+    names = {each.resolve().name for each in request.data}
+    if pack.size != stored_size(spec) or not set(pack.sources.tolist()) <= names:
+        raise ValueError(f"{folder} was packed from other folders or for another --size; remove it, or name its own")
+    return pack
 
 
 def _show(bar: tqdm, report: Report) -> None:

@@ -348,7 +348,9 @@ JSON = st.recursive(
 )
 KEYS = ["joints", "width", "units", "modules", "light_units", "light_convs", "attention"]
 SPEC_KEYS = ["skeleton", "input_size", "padding", "mean", "std", "sigma", "decode"]
-QUIET = settings(max_examples=25, deadline=5000, suppress_health_check=list(HealthCheck))
+QUIET = settings(
+    max_examples=25, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @QUIET
