@@ -92,7 +92,10 @@ def locked(folder: Path) -> Iterator[None]:
 
     FileExistsError names the process and the machine that hold it. The lock ends with the process, however it ends.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot write {folder}: {error.strerror}; choose a place that can be written") from error
     with (folder / ".lock").open("a+", encoding="utf-8") as file:
         if not _lock(file.fileno()):
             file.seek(0)
@@ -141,9 +144,9 @@ def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
             _lock(descriptor)
             if alone:
                 (scratch / OWNER).write_text(_facts(), encoding="utf-8")
-    except FileExistsError:
-        raise
     except OSError as error:
+        if error.errno is None:  # our own words
+            raise
         raise OSError(f"cannot write {path}: {error.strerror}; choose a place that can be written") from error
     try:
         yield scratch

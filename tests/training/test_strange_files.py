@@ -330,6 +330,11 @@ class TestRunFolder:
             train(request_, Run(tmp_path / "run"))
         assert (tmp_path / "run" / name).read_text() == "mine"
 
+    def test_a_file_in_the_place_of_the_folder_is_said(self, request_: Request, tmp_path: Path) -> None:
+        (tmp_path / "run").write_text("in the way")
+        with pytest.raises(OSError, match="cannot write .*run: File exists; choose a place"):
+            train(request_, Run(tmp_path / "run"))
+
     def test_a_second_trainer_is_refused_with_the_owner_s_number(self, packed: Path, tmp_path: Path, capsys) -> None:
         hold = (
             "import sys; from pathlib import Path; from lehrnet.files import locked\n"
