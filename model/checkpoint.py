@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..files import atomic_file
-from ..parsing import LONGEST_TEXT, parse, parse_json, printable
+from ..parsing import LONGEST_TEXT, naming, parse, parse_json, printable
 from ..pose.heatmap import DecodeMethod
 from ..pose.spec import PoseSpec, spec_for
 from .config import DEFAULT_VARIANT, NetworkConfig, variant
@@ -152,11 +152,12 @@ def _described(
 ) -> _Stored:
     """A plain state dict with the config and the spec that the caller names, and a note of what was assumed."""
     if network is None:
-        raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network to load plain tensors")
+        raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network, and its size with --size")
     if HEAD not in stored.tensors or not stored.tensors[HEAD].ndim:
         raise ValueError(f"{path} has no tensor {HEAD}, so it is not a network of this family")
-    config = variant(network, stored.tensors[HEAD].shape[0])
-    spec = spec_for(config.joints)
+    with naming(path):
+        config = variant(network, stored.tensors[HEAD].shape[0])
+        spec = spec_for(config.joints)
     spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode)
     note = f"a plain state dict, {printable(path.name)}"
     if size is None:

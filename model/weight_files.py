@@ -33,6 +33,7 @@ DTYPES: dict[str, torch.dtype] = {
 }
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+SIZED = b"bytearray\n"  # torch.load would make one of any size
 ALONE = "save its state_dict() alone with torch.save and take that"
 
 
@@ -98,6 +99,8 @@ def unpickled(content: bytes) -> Any:
         raise ValueError(f"it is no file of torch.save: it begins with {content[:8]!r}")
     if content.startswith(ZIP):
         _check_archive(content)
+    if SIZED in content:
+        raise ValueError(f"it asks for memory (a bytearray), which tensors do not need; {ALONE}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and old types of storage
@@ -157,20 +160,19 @@ def _texts(metadata: Any) -> Mapping[str, str]:
 
 
 def _check_archive(content: bytes) -> None:
-    """A zip of torch.save holds its tensors as they are; a compressed or overlapping one could be of any size."""
+    """A zip of torch.save holds its parts as they are; a compressed or overlapping one could be of any size."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error, IndexError) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, RuntimeError, EOFError, struct.error, IndexError) as error:
         raise ValueError(f"it is not whole ({printable(str(error))}); copy it again") from error
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ValueError("it is a compressed archive, expected a file of torch.save; unpack it first")
     if sum(entry.file_size for entry in entries) > len(content):
         raise ValueError("its parts are larger than the file itself; it was not written by torch.save")
-    names = {entry.filename.rpartition("/")[2] for entry in entries}
-    if "constants.pkl" in names:
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
         raise ValueError(f"it is a TorchScript program, which is not run; {ALONE}")
-    if "data.pkl" not in names:
+    if not any(entry.filename.endswith("data.pkl") for entry in entries):
         raise ValueError("it is a zip archive, but not one of torch.save")
 
 

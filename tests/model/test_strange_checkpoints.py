@@ -313,6 +313,19 @@ class TestDamagedAndHostileFiles:
             load_checkpoint(path, network=TINY)
         assert not (tmp_path / "sprung").exists()
 
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_a_few_bytes_cannot_ask_for_gigabytes(self, zipped: bool, tmp_path: Path) -> None:
+        sized = b"\x80\x02c__builtin__\nbytearray\n\x8a\x05" + (10**10).to_bytes(5, "little") + b"\x85R."
+        path, before = tmp_path / "w.pt", resident()
+        path.write_bytes(sized)
+        if zipped:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("archive/data.pkl", sized)
+                archive.writestr("archive/version", "3\n")
+        with pytest.raises(ValueError, match=r"it asks for memory \(a bytearray\)"):
+            load_checkpoint(path, network=TINY)
+        assert resident() - before < 100e6
+
     def test_a_compressed_archive_is_not_unpacked(self, network, tmp_path: Path) -> None:
         torch.save(network.state_dict(), tmp_path / "w.pt")
         with zipfile.ZipFile(tmp_path / "w.pt") as old, zipfile.ZipFile(tmp_path / "bomb.pt", "w", 8) as new:
