@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -95,7 +95,10 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Without `wait` FileExistsError names the process and the machine that hold it. The lock ends with the process,
     however it ends.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot write {folder}: {error.strerror}; choose a place that can be written") from error
     with (folder / ".lock").open("a+", encoding="utf-8") as file:
         if not _lock(file.fileno(), wait=wait):
             file.seek(0)
@@ -104,6 +107,14 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         file.write(_facts())
         file.flush()
         yield
+
+
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Remove what killed writers of these files and folders left; what somebody is writing now stays."""
+    for path in paths:
+        if path.parent.is_dir():
+            with _held(path.parent):
+                _sweep(path, read_owners=False)
 
 
 def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
@@ -144,7 +155,7 @@ def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
             raise FileExistsError(f"{path} is being written by {others[0]}; wait for it, or choose another name")
         yield scratch
     except Exception as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         wanted = sum(each.stat().st_size for each in scratch.rglob("*") if each.is_file()) / 1e6
         free = shutil.disk_usage(path.parent).free / 1e6
@@ -277,7 +288,7 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
     """Whether a disk without room is behind an error; libraries wrap it in their own."""
     return getattr(error, "errno", None) in NO_ROOM or "No space left" in str(error) or "os error 28" in str(error)
 

@@ -1,14 +1,15 @@
 """Two results of `lehrnet bench` or of `lehrnet evaluate`: what got slower or less accurate beyond the noise."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..parsing import naming
+from ..parsing import parse, printable, read_json
 from .results import FORMAT
 
 SLACK = 0.05  # a twentieth is not worth a word, however quiet the machine was
+LARGEST = 256 << 20  # bytes of a result
 ACCURACY_SLACK = 0.002  # of AP or PCKh: the same weights on another machine differ by less
 
 
@@ -31,33 +32,67 @@ class Change:
 
     def __str__(self) -> str:
         verdict = "WORSE" if self.worse else "ok"
-        return f"{self.figure:48} {self.old:10.3f} {self.new:10.3f}  {self.new / self.old:6.2f}x  {verdict}"
+        times = f"{self.new / self.old:6.2f}x" if self.old else f"{'-':>7}"
+        return f"{self.figure:48} {self.old:10.3f} {self.new:10.3f}  {times}  {verdict}"
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The latency of a stage."""
+
+    p50: float
+    dispersion: float
+
+    def __post_init__(self) -> None:
+        if self.p50 < 0 or self.dispersion < 0:
+            raise ValueError(f"p50 {self.p50}, dispersion {self.dispersion}: expected no time below 0")
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What was timed: by batch and stage."""
+
+    batches: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What can be compared of a result."""
+
+    subjects: Mapping[str, _Subject] = field(default_factory=dict)
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """Read a result; ValueError for a file of another format."""
     if not path.is_file():
         raise FileNotFoundError(f"no result at {path}")
-    with naming(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != FORMAT:
-            raise ValueError(f"its format is {found!r}, expected {FORMAT!r}: `lehrnet bench --result FILE` writes one")
+    content = read_json(path, LARGEST)
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        shown = printable(repr(found))[:80]
+        raise ValueError(
+            f"{path}: its format is {shown}, expected {FORMAT!r}: `lehrnet bench --result FILE` writes one"
+        )
     return content
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Every latency and accuracy that both results hold; ValueError where they share none."""
+    """Every latency and accuracy that both results hold.
+
+    ValueError where they share none, or where one of them holds something else than figures.
+    """
+    before, after = parse(_Result, old, "the old result"), parse(_Result, new, "the new result")
     changes = []
-    for name, subject in old.get("subjects", {}).items():
-        for batch, figures in subject["batches"].items():
-            after = new.get("subjects", {}).get(name, {}).get("batches", {}).get(batch)
-            if after is not None:
-                changes += _latencies(f"{name}, batch {batch}", figures, after)
-    for name, before in old.get("figures", {}).items():
-        after = new.get("figures", {}).get(name)
-        if before is not None and after is not None:
-            changes.append(Change(name, before, after, ACCURACY_SLACK, more_is_better=True))
+    for name, subject in before.subjects.items():
+        for batch, stages in subject.batches.items():
+            now = after.subjects[name].batches.get(batch) if name in after.subjects else None
+            if now is not None:
+                changes += _latencies(f"{printable(name)}, batch {printable(batch)}", stages, now)
+    for name, figure in before.figures.items():
+        now = after.figures.get(name)
+        if figure is not None and now is not None:
+            changes.append(Change(printable(name), figure, now, ACCURACY_SLACK, more_is_better=True))
     if not changes:
         raise ValueError(
             "the two results share no figure: compare two of `lehrnet bench`, or two of `lehrnet evaluate`"
@@ -65,14 +100,11 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return changes
 
 
-def _latencies(name: str, before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+def _latencies(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """p50 of the network and of the whole way; their noise is the wider dispersion of both, or a twentieth."""
-    return [
-        Change(
-            f"{name}: {stage}, ms",
-            before[stage]["p50"],
-            after[stage]["p50"],
-            max(before[stage]["dispersion"], after[stage]["dispersion"], SLACK * before[stage]["p50"]),
-        )
-        for stage in ("network", "end to end")
-    ]
+    changes = []
+    for stage in ("network", "end to end"):
+        old, new = (parse(_Stage, each.get(stage), f"{name}, {stage}") for each in (before, after))
+        noise = max(old.dispersion, new.dispersion, SLACK * old.p50)
+        changes.append(Change(f"{name}: {stage}, ms", old.p50, new.p50, noise))
+    return changes

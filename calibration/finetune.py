@@ -20,6 +20,8 @@ from ..files import atomic_file
 from ..model.blocks import ConvNorm, LConv
 from ..model.forms import deploy
 from ..model.network import PoseNetwork
+from ..parsing import parse
+from ..training.state import check_moments, check_tensors, naming_state, read_dict, require
 from .quantize import LARGEST, SMALLEST_SCALE
 
 SAVE_EVERY = 25  # steps
@@ -35,8 +37,10 @@ class Tuning:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.learning_rate <= 0:
+        if self.steps < 1 or self.batch < 1 or not 0 < self.learning_rate < math.inf:
             raise ValueError(f"{self.steps} steps, batch {self.batch}, rate {self.learning_rate}: expected positive")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected a whole number from 0")
 
 
 class RoundedConv(nn.Module):
@@ -84,7 +88,7 @@ def finetune(
         _replace(student, path, RoundedConv(_conv(student, path), scale))
     optimiser = torch.optim.Adam((p for p in student.parameters()), lr=tuning.learning_rate)
     identity = str((asdict(tuning), sorted(scales.items()), len(crops)))
-    for step in range(_resume(state, identity, student, optimiser), tuning.steps):
+    for step in range(_resume(state, identity, student, optimiser, tuning.steps), tuning.steps):
         rng = np.random.default_rng((tuning.seed, step))
         shown = crops[np.sort(rng.choice(len(crops), min(tuning.batch, len(crops)), replace=False))]
         batch = torch.from_numpy(shown[..., ::-1].copy() if rng.random() < 1 / 2 else shown)
@@ -174,16 +178,29 @@ def _column(scale: Tensor) -> Tensor:
     return scale[:, None, None, None]
 
 
-def _resume(path: Path, identity: str, student: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+def _resume(path: Path, identity: str, student: nn.Module, optimiser: torch.optim.Optimizer, steps: int) -> int:
     """The step to go on from; 0 where there is no state, ValueError where it is of another run."""
     if not path.is_file():
         return 0
-    state = torch.load(path, weights_only=True)
+    with naming_state(path):
+        state = read_dict(path)
+        require(state, ["identity"])
     if state["identity"] != identity:
         raise ValueError(f"{path} is of another fine-tuning; remove it, or go on as it began")
+    with naming_state(path):
+        require(state, ["student", "optimiser", "step"])
+        step = parse(int, state["step"], "step")
+        if not 0 <= step <= steps:
+            raise ValueError(f"step is {step}, but there are {steps}")
+        for key in ("student", "optimiser"):
+            if not isinstance(state[key], dict):
+                raise ValueError(f"{key} is a {type(state[key]).__name__}, expected tensors by name")
+        check_tensors("student", state["student"], student.state_dict())
+        check_moments(state["optimiser"], optimiser)
     student.load_state_dict(state["student"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
+    settings = optimiser.state_dict()["param_groups"]  # its own; the identity says that they are the same
+    optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": settings})
+    return step
 
 
 def _save(path: Path, identity: str, student: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:

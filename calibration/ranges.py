@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from ..files import write_text
-from ..parsing import naming
+from ..parsing import naming, parse, read_json
 from ..pose.spec import PoseSpec
 from ..runtime.bundle import INPUT_NAME
 from .graph import Graph
-from .observers import Method, Observer
+from .observers import BINS, Method, Observer
 from .placement import place
 from .samples import Sample, check_photographs
 from .units import convs_of, quantisable_units
 
 FORMAT = "lehrnet-ranges-1"
+LARGEST = 256 << 20  # bytes of a file; that of lehrnet_w32 has 3 million
+MOST_COUNTED = 1 << 50  # values of a bin: sums of them stay whole numbers of 64 bits
 BATCH = 8
 SAVE_EVERY = 8  # batches
 PEAK = "/largest"
@@ -64,6 +66,11 @@ class Ranges:
                 f"{path} holds ranges of another checkpoint or size (graph {self.graph[:12]}, this one is "
                 f"{wanted[:12]}); collect them again with --calibration, or name other ones with --ranges"
             )
+        observed, others = _watched(graph)
+        missing = [name for name in observed if name not in self.observers]
+        missing += [name for name in others if name not in self.peaks]
+        if missing:
+            raise ValueError(f"{path} lacks {missing[0]} and {len(missing) - 1} more tensors; collect them again")
 
 
 def fingerprint(graph: Graph) -> str:
@@ -90,7 +97,8 @@ def collect_ranges(
         if (before.graph, before.sample) == (ranges.graph, ranges.sample):
             ranges = before
             break
-    if ranges.seen == count:
+    if ranges.seen >= count:
+        ranges.check(graph, path)
         return ranges
     session = _Instrumented(graph)
     for number, (crops, _, _) in enumerate(progress(sample.batches(spec, BATCH), count)):
@@ -125,27 +133,66 @@ def write_ranges(path: Path, ranges: Ranges) -> None:
 
 def read_ranges(path: Path) -> Ranges:
     """Read ranges; ValueError where the file is damaged or of another format."""
+    content = read_json(path, LARGEST)
     with naming(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
-        observers = {
-            name: Observer(facts["low"], facts["high"], facts["limit"], np.array(facts["counts"], np.int64))
-            for name, facts in content["tensors"].items()
-        }
-        return Ranges(content["graph"], content["sample"], content["seen"], observers, content["peaks"])
+        read = parse(_Stored, content)
+        observers = {name: _observer(f"tensors.{name}", facts) for name, facts in read.tensors.items()}
+        wrong = [name for name, peak in read.peaks.items() if peak < 0]
+        if wrong or read.seen < 0:
+            raise ValueError(f"{f'peaks.{wrong[0]}' if wrong else 'seen'} is below 0; collect the ranges again")
+        return Ranges(read.graph, read.sample, read.seen, observers, dict(read.peaks))
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """An observer in the file."""
+
+    low: float
+    high: float
+    limit: float
+    counts: Any
+    """Checked apart: there are many."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The file."""
+
+    format: Literal["lehrnet-ranges-1"]
+    graph: str
+    sample: Mapping[str, Any]
+    seen: int
+    tensors: Mapping[str, _Tensor]
+    peaks: Mapping[str, float]
+
+
+def _observer(key: str, facts: _Tensor) -> Observer:
+    counts = facts.counts
+    whole = isinstance(counts, list) and len(counts) == BINS
+    if not whole or not all(type(count) is int and 0 <= count <= MOST_COUNTED for count in counts):
+        raise ValueError(f"{key}.counts is not a list of {BINS} numbers from 0; collect the ranges again")
+    found = Observer(facts.low, facts.high, facts.limit, np.array(counts, np.int64))
+    if not (found.low <= found.high and found.largest <= found.limit) or (found.limit and not found.counts.any()):
+        raise ValueError(f"{key}: low {found.low}, high {found.high} and limit {found.limit} contradict its counts")
+    return found
+
+
+def _watched(graph: Graph) -> tuple[list[str], list[str]]:
+    """The tensors that get an observer, and the other ones of floats."""
+    convs = convs_of(quantisable_units(graph))
+    placed = {tensor for group in place(graph, convs, outputs=True).groups for tensor in group}
+    floats = [name for node in graph.nodes for name in node.output if graph.is_float(name)]
+    given = [INPUT_NAME] if INPUT_NAME in placed else []
+    return given + [name for name in floats if name in placed], [name for name in floats if name not in placed]
 
 
 class _Instrumented:
     """A session that gives the observed tensors whole and of every other one the largest |x|."""
 
     def __init__(self, graph: Graph) -> None:
-        convs = convs_of(quantisable_units(graph))
-        placed = {tensor for group in place(graph, convs, outputs=True).groups for tensor in group}
-        floats = [name for node in graph.nodes for name in node.output if graph.is_float(name)]
-        self._watches_input = INPUT_NAME in placed
-        self._whole = [name for name in floats if name in placed]
-        self._peaks = [name for name in floats if name not in placed]
+        observed, self._peaks = _watched(graph)
+        self._watches_input = INPUT_NAME in observed
+        self._whole = [name for name in observed if name != INPUT_NAME]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         model = self._instrumented(graph).SerializeToString()

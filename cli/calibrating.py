@@ -5,8 +5,32 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .command import size
+
 if TYPE_CHECKING:
     from ..export.precisions import Calibration
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """The checkpoint, and what a plain state dict does not say of itself."""
+    from ..pose.heatmap import DECODE_METHODS
+
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        nargs="?",
+        help="ours (.safetensors), or a plain state dict with --network and --size; the shipped weights if absent",
+    )
+    parser.add_argument("--network", metavar="VARIANT", help="the network of a plain state dict or of random weights")
+    parser.add_argument("--size", type=size, metavar="HxW", help="the crop that a plain state dict was trained at")
+    parser.add_argument("--decode", choices=DECODE_METHODS, help="how a plain state dict's heatmaps are decoded")
+
+
+def inputs_of(options: argparse.Namespace) -> list[Path | None]:
+    """What is read and must not be written over: the checkpoint and the calibration data."""
+    from ..model.checkpoint import DEFAULT_WEIGHTS
+
+    return [options.checkpoint or DEFAULT_WEIGHTS, options.calibration]
 
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:

@@ -31,13 +31,10 @@ def _info(options: argparse.Namespace) -> int:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     from ..export.precisions import PRECISIONS
-    from .calibrating import add_calibration
+    from .calibrating import add_calibration, add_checkpoint
 
-    parser.add_argument(
-        "checkpoint", type=Path, nargs="?", help=".safetensors, or .pth with --network; the shipped weights if absent"
-    )
+    add_checkpoint(parser)
     parser.add_argument("--untrained", action="store_true", help="random weights instead of a checkpoint")
-    parser.add_argument("--network", metavar="VARIANT", help="the network of a plain state dict, or of --untrained")
     parser.add_argument("--joints", type=int, help="refuse a checkpoint with another number of joints")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
@@ -55,10 +52,17 @@ def _export(options: argparse.Namespace) -> int:
     from ..export.package import export_bundle, open_checkpoint
     from ..export.precisions import equal_forms
     from ..export.verify import photograph_crops
-    from .calibrating import calibration_of, progress
+    from ..files import refuse_inputs
+    from .calibrating import calibration_of, inputs_of, progress
 
+    refuse_inputs({"--out": options.out}, [*inputs_of(options), options.data])
     checkpoint = open_checkpoint(
-        options.checkpoint, network=options.network, joints=options.joints, untrained=options.untrained
+        options.checkpoint,
+        network=options.network,
+        joints=options.joints,
+        untrained=options.untrained,
+        size=options.size,
+        decode=options.decode,
     )
     crops = photograph_crops(options.data, checkpoint.spec) if options.data else None
     precisions = options.precisions.split(",")
@@ -89,9 +93,9 @@ def _export(options: argparse.Namespace) -> int:
 
 def _add_finetune(parser: argparse.ArgumentParser) -> None:
     from ..calibration.finetune import Tuning
-    from .calibrating import add_calibration
+    from .calibrating import add_calibration, add_checkpoint
 
-    parser.add_argument("checkpoint", type=Path, nargs="?", help=".safetensors; the shipped weights if absent")
+    add_checkpoint(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the .safetensors to write")
     parser.add_argument("--steps", type=int, default=Tuning.steps, help="(%(default)s)")
     parser.add_argument("--batch", type=int, default=Tuning.batch, help="people in a step (%(default)s)")
@@ -108,10 +112,12 @@ def _finetune(options: argparse.Namespace) -> int:
     from ..calibration.finetune import Tuning
     from ..export.finetune import finetune_checkpoint
     from ..export.package import open_checkpoint
-    from .calibrating import calibration_of, progress
+    from ..files import refuse_inputs
+    from .calibrating import calibration_of, inputs_of, progress
 
     tuning = Tuning(options.steps, options.batch, options.rate, options.seed)
-    checkpoint = open_checkpoint(options.checkpoint)
+    refuse_inputs({"--out": options.out, "--result": options.result}, inputs_of(options))
+    checkpoint = open_checkpoint(options.checkpoint, network=options.network, size=options.size, decode=options.decode)
     with tqdm(total=tuning.steps, desc="fine-tuning", unit="step", disable=None) as bar:
 
         def watch(step: int, loss: float) -> None:
@@ -147,9 +153,12 @@ def _verify(options: argparse.Namespace) -> int:
     from ..benchmarks.results import write_result
     from ..export.report import parity_table
     from ..export.verify import photograph_crops, verify_bundle
+    from ..files import refuse_inputs
     from ..runtime.bundle import open_bundle
 
-    bundle = open_bundle(bundle_or_default(options.bundle))
+    root = bundle_or_default(options.bundle)
+    refuse_inputs({"--result": options.result}, [root, options.data])
+    bundle = open_bundle(root)
     crops = photograph_crops(options.data, bundle.spec) if options.data else None
     crops = crops and tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
     ladder = [parity.facts() for parity in verify_bundle(bundle, crops)]

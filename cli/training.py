@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .command import Command, add_running, folders, report_bad, shares, size
+from .command import CHECK_FAILED, Command, add_running, folders, report_bad, shares, size
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +34,25 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="FOLDER[,FOLDER]", help="COCO or MPII data folders")
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="the folder to write")
     parser.add_argument("--recipe", default="coco", help="whose input size and skeleton to pack for (%(default)s)")
+    parser.add_argument("--split", help="of COCO's own layout, such as val2017 (the one that begins with train)")
 
 
 def _pack(options: argparse.Namespace) -> int:
+    from ..files import refuse_inputs
     from ..training.run import pack_folders, recipe_named
 
-    count = pack_folders(folders(options.data), options.out, recipe_named(options.recipe).spec)
-    print(f"{options.out}: {count} people")
-    return 0
+    sources = folders(options.data)
+    refuse_inputs({"--out": options.out}, [*sources])
+    packed = pack_folders(sources, options.out, recipe_named(options.recipe).spec, options.split)
+    without = f", without those of {len(packed.bad)} bad pictures" if packed.bad else ""
+    print(f"{options.out}: {packed.people} people{without}")
+    return CHECK_FAILED if packed.bad else 0
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="FOLDER[,FOLDER]|PACK", help="data folders, or a pack")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log and state")
+    parser.add_argument("--split", help="of COCO's own layout (the one that begins with train)")
     parser.add_argument("--recipe", default="coco", help="the paper's: coco, mpii; ours: short, quick (%(default)s)")
     parser.add_argument("--network", metavar="VARIANT", help="see `lehrnet info`; --start's or the default if absent")
     parser.add_argument("--size", type=size, metavar="HxW", help="train on smaller crops than the recipe's")
@@ -86,6 +92,7 @@ def _train(options: argparse.Namespace) -> int:
         network=options.network,
         start=options.start,
         mix=options.mix,
+        split=options.split,
         resume=options.resume,
         tensorboard=options.tensorboard,
     )
@@ -93,7 +100,7 @@ def _train(options: argparse.Namespace) -> int:
         options.out,
         options.seed,
         options.device,
-        time_budget_s=60 * options.time_budget if options.time_budget else None,
+        time_budget_s=60 * options.time_budget if options.time_budget is not None else None,
         accumulate=options.accumulate,
         bf16=options.bf16,
         compiled=options.compile,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..calibration.budget import Budget
+from ..model.checkpoint import ASSUMED_SIZE
 from ..runtime.bundle import WEIGHTS, Bundle
 from .report import ladder_rows
 
@@ -23,10 +24,14 @@ def write_card(bundle: Bundle) -> None:
 def _heading(bundle: Bundle) -> str:
     height, width = bundle.spec.input_size
     kind = "" if bundle.trained else " **Random weights: its keypoints mean nothing.**"
+    note = bundle.note or "no note"
+    if ASSUMED_SIZE in note:  # at another size than it was trained at a network finds next to nothing
+        place = note.index(ASSUMED_SIZE)
+        note = f"{note[:place]}**Warning: {note[place:]}**"
     return (
         f"# {bundle.variant}, crops of {height}x{width}\n\n"
         f"{len(bundle.spec.joints)} joints ({bundle.spec.skeleton}), decoded by {bundle.spec.decode!r}.{kind}\n"
-        f"Weights: {bundle.note or 'no note'}.\n\n"
+        f"Weights: {note}.\n\n"
         "    lehrnet predict . photo.jpg --out out/\n    lehrnet verify . --data FOLDER\n"
     )
 

@@ -13,6 +13,7 @@ from ..model.config import DEFAULT_VARIANT, NetworkConfig, variant_name
 from ..model.forms import deploy
 from ..model.network import create_model
 from ..pose.batches import LabelledBatch
+from ..pose.heatmap import DecodeMethod
 from ..pose.spec import spec_for
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from ..runtime.operators import MISSING, operators_library
@@ -25,16 +26,27 @@ from .whole import check_whole, write_whole
 
 
 def open_checkpoint(
-    path: Path | None, *, network: str | None = None, joints: int | None = None, untrained: bool = False
+    path: Path | None,
+    *,
+    network: str | None = None,
+    joints: int | None = None,
+    untrained: bool = False,
+    size: tuple[int, int] | None = None,
+    decode: DecodeMethod | None = None,
 ) -> Checkpoint:
-    """The checkpoint under `path`, or the shipped default, or with `untrained` random weights of the network named."""
+    """The checkpoint under `path`, or the shipped default, or with `untrained` random weights of the network named.
+
+    `size` and `decode` are what a plain state dict and random weights do not know.
+    """
     if untrained:
         if path is not None:
             raise ValueError(f"both {path} and untrained weights were asked for; choose one")
         torch.manual_seed(0)
         model = create_model(network or DEFAULT_VARIANT, joints or NetworkConfig.joints).eval()
-        return Checkpoint(model, spec_for(model.config.joints), "random weights: the keypoints mean nothing")
-    return load_checkpoint(path or DEFAULT_WEIGHTS, network=network, joints=joints)
+        spec = spec_for(model.config.joints)
+        spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode)
+        return Checkpoint(model, spec, "random weights: the keypoints mean nothing")
+    return load_checkpoint(path or DEFAULT_WEIGHTS, network=network, joints=joints, size=size, decode=decode)
 
 
 def ranges_beside(out: Path) -> Path:

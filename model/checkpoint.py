@@ -1,26 +1,35 @@
 """Checkpoints: weights as safetensors, with the network's config and its `PoseSpec` as metadata."""
 
 import json
-import pickle
+import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..files import atomic_file
-from ..parsing import parse, parse_json
+from ..parsing import LONGEST_TEXT, naming, parse, parse_json, printable
+from ..pose.heatmap import DecodeMethod
 from ..pose.spec import PoseSpec, spec_for
 from .config import DEFAULT_VARIANT, NetworkConfig, variant
+from .foreign import state_dict_of, without_prefixes
 from .network import PoseNetwork
+from .weight_files import FLOATS, is_finite, is_pickled, read_content, read_safetensors, unpickled, why_not_plain
+
+log = logging.getLogger(__name__)
 
 FORMAT = "lehrnet-checkpoint-1"
-PICKLED_SUFFIXES = (".pt", ".pth", ".ckpt")
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / f"{DEFAULT_VARIANT}.safetensors"
 """The weights that come with the package; README.md beside them is their card."""
+ASSUMED_SIZE = "the input size was not in the file"
+"""In the note of a checkpoint whose input size nobody named."""
+HEAD = "head.weight"
+COUNTS = ".num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,16 @@ class Checkpoint:
         joints, expected = self.network.config.joints, len(self.spec.joints)
         if joints != expected:
             raise ValueError(f"the network has {joints} joints, but {self.spec.skeleton} has {expected}")
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a file of weights holds. A plain state dict says neither its config nor its spec."""
+
+    tensors: Mapping[str, Tensor]
+    config: NetworkConfig | None = None
+    spec: PoseSpec | None = None
+    note: str = ""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
@@ -58,72 +77,133 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
 
 
 def load_checkpoint(
-    path: Path, *, network: str | None = None, joints: int | None = None, content: bytes | None = None
+    path: Path,
+    *,
+    network: str | None = None,
+    joints: int | None = None,
+    content: bytes | None = None,
+    size: tuple[int, int] | None = None,
+    decode: DecodeMethod | None = None,
 ) -> Checkpoint:
     """Read a checkpoint of ours, or a plain PyTorch state dict of the variant named by `network`.
 
-    `joints`, where given, must be the checkpoint's. Nothing pickled is ever executed. Raises FileNotFoundError,
-    or ValueError with what is wrong: foreign or damaged files, missing, surplus or misshapen tensors.
+    `content` is the file's, where it was read already. A plain state dict knows neither the input size (height,
+    width) that it was trained at nor how its heatmaps are decoded: `size` and `decode` say so, else the usual ones
+    are assumed, which is logged and noted. `joints`, and for a checkpoint of ours also `network`, `size` and
+    `decode`, must be the checkpoint's where they are given.
+
+    Nothing pickled is ever executed. Raises FileNotFoundError, or ValueError with what is wrong: foreign or damaged
+    files, missing, surplus or misshapen tensors, values that are not finite.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    loaded = _load_pickled(path, network) if path.suffix in PICKLED_SUFFIXES else _load_safetensors(path, network)
-    found = loaded.network.config.joints
-    if joints is not None and joints != found:
-        raise ValueError(f"{path} has {found} joints, expected {joints}")
-    return loaded
+    stored = _read(path, read_content(path, "checkpoint") if content is None else content)
+    if stored.config is None or stored.spec is None:
+        stored = _described(path, stored, network, size, decode)
+    else:
+        _check_same(path, stored.config, stored.spec, network=network, size=size, decode=decode)
+    assert stored.config is not None
+    assert stored.spec is not None
+    if joints is not None and joints != stored.config.joints:
+        raise ValueError(f"{path} has {stored.config.joints} joints, expected {joints}")
+    return Checkpoint(_built(path, stored.config, stored.tensors).eval(), stored.spec, stored.note)
 
 
-def _load_safetensors(path: Path, expected: str | None) -> Checkpoint:
+def describes_itself(path: Path, content: bytes) -> bool:
+    """Whether a file says which network it holds, as checkpoints of ours do."""
+    return _read(path, content).config is not None
+
+
+def _read(path: Path, content: bytes) -> _Stored:
+    """The tensors of a file, and what it says about them; which kind of file it is, its first bytes say."""
+    if is_pickled(content):
+        try:
+            return _Stored(without_prefixes(state_dict_of(unpickled(content)), HEAD))
+        except ValueError as error:
+            raise ValueError(f"{path} is not a state dict that can be read safely: {error}") from error
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
+        metadata, tensors = read_safetensors(content)
+    except ValueError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or train it again") from error
     if metadata.get("format") != FORMAT:
-        if expected is None:
-            raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network to load plain tensors")
-        return _build(path, variant(expected, _joints(path, tensors)), None, tensors)
+        return _Stored(without_prefixes(tensors, HEAD))
     try:
-        config = parse(NetworkConfig, parse_json(metadata["config"]), "config")
-        spec = parse(PoseSpec, parse_json(metadata["spec"]), "spec")
-    except (KeyError, TypeError, ValueError) as error:
+        config = parse(NetworkConfig, _json(metadata, "config"), "config")
+        spec = parse(PoseSpec, _json(metadata, "spec"), "spec")
+        note = printable(metadata.get("note", ""))
+        if len(note) > LONGEST_TEXT:
+            raise ValueError(f"note has {len(note)} characters, expected at most {LONGEST_TEXT}")
+        if config.joints != len(spec.joints):
+            raise ValueError(f"config.joints is {config.joints}, but {spec.skeleton} has {len(spec.joints)}")
+    except ValueError as error:
         raise ValueError(f"{path} has metadata that this version of lehrnet cannot read: {error}") from error
-    if expected is not None and config != variant(expected, config.joints):
-        raise ValueError(f"{path} does not hold a {expected}: its config is {config}")
-    return _build(path, config, spec, tensors, metadata.get("note", ""))
+    return _Stored(tensors, config, spec, note)
 
 
-def _load_pickled(path: Path, name: str | None) -> Checkpoint:
-    if name is None:
-        raise ValueError(f"{path} is a plain PyTorch file, which does not say its network; name it with --network")
+def _json(metadata: Mapping[str, str], key: str) -> Any:
+    if key not in metadata:
+        raise ValueError(f"{key} is missing")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a state dict that can be read safely: {error}") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} does not hold a state dict (names to tensors)")
-    tensors = {str(key).removeprefix("module."): value for key, value in content.items()}
-    return _build(path, variant(name, _joints(path, tensors)), None, tensors)
+        return parse_json(metadata[key])
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
-def _joints(path: Path, tensors: Mapping[str, Tensor]) -> int:
-    if "head.weight" not in tensors:
-        raise ValueError(f"{path} has no tensor head.weight, so it is not a network of this family")
-    return tensors["head.weight"].shape[0]
+def _described(
+    path: Path, stored: _Stored, network: str | None, size: tuple[int, int] | None, decode: DecodeMethod | None
+) -> _Stored:
+    """A plain state dict with the config and the spec that the caller names, and a note of what was assumed."""
+    if network is None:
+        raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network, and its size with --size")
+    if HEAD not in stored.tensors or not stored.tensors[HEAD].ndim:
+        raise ValueError(f"{path} has no tensor {HEAD}, so it is not a network of this family")
+    with naming(path):
+        config = variant(network, stored.tensors[HEAD].shape[0])
+        spec = spec_for(config.joints)
+    spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode)
+    note = f"a plain state dict, {printable(path.name)}"
+    if size is None:
+        height, width = spec.input_size
+        assumed = f"{ASSUMED_SIZE}: {height}x{width} was assumed (set --size)"
+        log.warning("%s: %s; at another size than it was trained at a network finds next to nothing", path, assumed)
+        note = f"{note}; {assumed}"
+    assumed = "ImageNet's normalisation" if decode else f"{spec.decode!r} decoding and ImageNet's normalisation"
+    return replace(stored, config=config, spec=spec, note=f"{note}; {assumed} assumed")
 
 
-def _build(
-    path: Path, config: NetworkConfig, spec: PoseSpec | None, tensors: Mapping[str, Tensor], note: str = ""
-) -> Checkpoint:
-    """The network of `config` with `tensors`, or a ValueError that names what does not fit."""
-    network = PoseNetwork(config)
+def _check_same(
+    path: Path,
+    config: NetworkConfig,
+    spec: PoseSpec,
+    *,
+    network: str | None,
+    size: tuple[int, int] | None,
+    decode: DecodeMethod | None,
+) -> None:
+    """Raise ValueError where the caller names something else than the checkpoint says of itself."""
+    if network is not None and config != variant(network, config.joints):
+        raise ValueError(f"{path} does not hold a {network}: its config is {config}")
+    if size is not None and size != spec.input_size:
+        told = "{}x{} was asked for, but {} says that it was trained at {}x{}; leave --size out"
+        raise ValueError(told.format(*size, path, *spec.input_size))
+    if decode is not None and decode != spec.decode:
+        raise ValueError(f"{decode!r} was asked for, but {path} is decoded by {spec.decode!r}; leave --decode out")
+
+
+def _built(path: Path, config: NetworkConfig, tensors: Mapping[str, Tensor]) -> PoseNetwork:
+    """The network of `config` with `tensors`, or a ValueError that names what does not fit.
+
+    No memory is taken for weights before the file is known to hold them.
+    """
+    if len(tensors) < config.residual_units:
+        raise ValueError(f"{path} has {len(tensors)} tensors, too few for its network: {config}")
+    with torch.device("meta"), _NoValues():
+        network = PoseNetwork(config)
     wanted = network.state_dict()
+    tensors = dict(tensors)
+    for name in wanted.keys() - tensors.keys():
+        if name.endswith(COUNTS):  # older PyTorch did not count, and only momentum=None needs it
+            tensors[name] = torch.zeros((), dtype=torch.int64)
     wrong = [f"missing {name}" for name in wanted.keys() - tensors.keys()]
-    wrong += [f"surplus {name}" for name in tensors.keys() - wanted.keys()]
+    wrong += [f"surplus {printable(name)}" for name in tensors.keys() - wanted.keys()]
     wrong += [
         f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(wanted[name].shape)}"
         for name in wanted.keys() & tensors.keys()
@@ -132,5 +212,30 @@ def _build(
     if wrong:
         shown = "; ".join(sorted(wrong)[:3])
         raise ValueError(f"{path} does not fit its network in {len(wrong)} tensors: {shown}")
-    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
-    return Checkpoint(network.eval(), spec or spec_for(config.joints), note)
+    network.load_state_dict({name: _weight(path, name, tensors[name], wanted[name]) for name in wanted}, assign=True)
+    return network
+
+
+def _weight(path: Path, name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
+    """A copy of a stored tensor in the type that the network holds it in."""
+    fault = why_not_plain(tensor)
+    if not fault and tensor.dtype not in FLOATS and wanted.is_floating_point():
+        fault = f"is of {tensor.dtype}, expected float32, float16 or bfloat16"
+    copied = tensor if fault else torch.empty(wanted.shape, dtype=wanted.dtype).copy_(tensor)
+    if not fault and not is_finite(tensor):
+        fault = "holds values that are not finite"
+    if not fault and name.endswith(".running_var") and copied.numpy().min() < 0:
+        fault = "holds a variance below 0"
+    if fault:
+        raise ValueError(f"{path}: {name} {fault}; train or convert it again")
+    return copied
+
+
+class _NoValues(TorchFunctionMode):
+    """Modules made under it draw no first weights: they come from a file."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+# Far beyond every network of the family (HRNet-W48: 48 wide, 4 units, 4 modules), and small enough to be built.
+MOST_JOINTS, WIDEST, DEEPEST = 1024, 512, 16
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -26,18 +29,35 @@ class NetworkConfig:
     """EMA in the residual unit: LeEMA-Fusionblock in place of Leanblock (section 2.3)."""
 
     def __post_init__(self) -> None:
-        if self.joints < 1:
-            raise ValueError(f"joints is {self.joints}, expected at least 1")
-        if self.width < 4 or self.width % 4:
-            raise ValueError(f"width is {self.width}, expected a multiple of 4: a partial conv acts on a quarter")
-        if self.units < 1 or len(self.modules) != 3 or min(self.modules) < 1:
-            raise ValueError(f"units {self.units}, modules {self.modules}: expected positive counts, three stages")
+        if not _is_count(self.joints, MOST_JOINTS):
+            raise ValueError(f"joints is {self.joints!r}, expected 1 to {MOST_JOINTS}")
+        if not _is_count(self.width, WIDEST) or self.width % 4:
+            raise ValueError(
+                f"width is {self.width!r}, expected a multiple of 4 up to {WIDEST}: a partial conv acts on a quarter"
+            )
+        if not _is_count(self.units, DEEPEST):
+            raise ValueError(f"units is {self.units!r}, expected 1 to {DEEPEST}")
+        three = isinstance(self.modules, tuple) and len(self.modules) == 3
+        if not three or not all(_is_count(modules, DEEPEST) for modules in self.modules):
+            raise ValueError(f"modules is {self.modules!r}, expected three numbers, each 1 to {DEEPEST}")
+        for name in ("light_units", "light_convs", "attention"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected true or false")
         if self.attention and not self.light_units:
             raise ValueError("attention needs light_units: EMA is a part of the LeEMA-Fusionblock")
+
+    @property
+    def residual_units(self) -> int:
+        """How many of them stages 2, 3 and 4 hold, each with at least one tensor."""
+        return self.units * sum(modules * branches for modules, branches in zip(self.modules, (2, 3, 4), strict=True))
 
     def branch_channels(self, branches: int) -> tuple[int, ...]:
         """Channels of the first `branches` branches, finest first."""
         return tuple(self.width * 2**branch for branch in range(branches))
+
+
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 _BUDGET = NetworkConfig()

@@ -1,12 +1,12 @@
 """What a pose network expects of a crop and what its heatmaps mean: the contract between training and devices."""
 
-import math
 from dataclasses import dataclass
 
-from .heatmap import DecodeMethod
+from .heatmap import DECODE_METHODS, DecodeMethod
 from .skeleton import COCO17, MPII16, Skeleton, skeleton_named
 
-LARGEST_SIDE = 4096  # px of a crop: sixteen times the paper's
+LARGEST_SIDE = 4096  # px: no crop of one person needs more, and a file must not ask for any memory
+LARGEST_FACTOR = 1000  # of padding, sigma and normalisation
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,27 @@ class PoseSpec:
 
     def __post_init__(self) -> None:
         skeleton_named(self.skeleton)
-        if len(self.input_size) != 2 or any(side < 32 or side % 32 for side in self.input_size):
-            raise ValueError(f"input size is {self.input_size}, expected (height, width) in multiples of 32")
-        if max(self.input_size) > LARGEST_SIDE:
-            raise ValueError(f"input size is {self.input_size}, expected at most {LARGEST_SIDE} px a side")
-        if not (self.padding > 0 and self.sigma > 0 and min(self.std) > 0):
-            raise ValueError(f"padding {self.padding}, sigma {self.sigma}, std {self.std}: expected positive numbers")
-        if not all(math.isfinite(value) for value in (self.padding, self.sigma, *self.mean, *self.std)):
+        sides = self.input_size
+        if len(sides) != 2 or not all(_is_side(side) for side in sides):
+            raise ValueError(f"input size is {sides}, expected (height, width) in multiples of 32 up to {LARGEST_SIDE}")
+        if not all(0 < value <= LARGEST_FACTOR for value in (self.padding, self.sigma, *self.std)):
             raise ValueError(
-                f"padding {self.padding}, sigma {self.sigma}, mean {self.mean}, std {self.std}: not finite"
+                f"padding {self.padding}, sigma {self.sigma}, std {self.std}: "
+                f"expected positive numbers up to {LARGEST_FACTOR}"
             )
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(abs(value) <= LARGEST_FACTOR for value in self.mean):
+            raise ValueError(f"mean {self.mean}, std {self.std}: expected three finite numbers each")
+        if self.decode not in DECODE_METHODS:
+            raise ValueError(f"decode is {self.decode!r}, expected one of {', '.join(DECODE_METHODS)}")
 
     @property
     def joints(self) -> Skeleton:
         """The skeleton itself."""
         return skeleton_named(self.skeleton)
+
+
+def _is_side(side: object) -> bool:
+    return isinstance(side, int) and 32 <= side <= LARGEST_SIDE and side % 32 == 0
 
 
 COCO = PoseSpec()

@@ -161,7 +161,7 @@ def write_manifest(bundle: Bundle) -> None:
         **({"fastest": dict(bundle.fastest)} if bundle.fastest else {}),
         "artefacts": {name: _artefact_facts(artefact) for name, artefact in bundle.artefacts.items()},
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(bundle.root / MANIFEST, text)
 
 

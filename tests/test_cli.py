@@ -146,3 +146,46 @@ class TestBadInput:
         error = failure(capsys, "predict", tiny_bundle, tmp_path / "a.jpg", "--out", tmp_path / "out")
         assert "is no picture that lehrnet reads" in error
         assert not (tmp_path / "out").exists()
+
+
+class TestInputsAreNotWrittenOver:
+    @pytest.fixture
+    def checkpoint(self, tiny_bundle: Path, tmp_path: Path) -> Path:
+        shutil.copy(tiny_bundle / "model.safetensors", tmp_path / "mine.safetensors")
+        return tmp_path / "mine.safetensors"
+
+    def test_finetune(self, checkpoint: Path, data_folder: Path, tmp_path: Path, capsys) -> None:
+        before = checkpoint.read_bytes()
+        (tmp_path / "link").symlink_to(checkpoint)
+        labels = data_folder / "person_keypoints.json"
+        calibration = ["--calibration", str(data_folder)]
+        for out in (checkpoint, tmp_path / "link", labels):
+            error = failure(capsys, "finetune", checkpoint, *calibration, "--out", out)
+            assert f"--out {out} would overwrite one of the inputs" in error
+        arguments = ("finetune", checkpoint, *calibration, "--out", tmp_path / "new", "--result", labels)
+        assert "--result" in failure(capsys, *arguments)
+        assert checkpoint.read_bytes() == before
+
+    def test_verify(self, tiny_bundle: Path, data_folder: Path, capsys) -> None:
+        for result in (tiny_bundle / "bundle.json", data_folder / "images" / "000000000001.jpg"):
+            before = result.read_bytes()
+            error = failure(capsys, "verify", tiny_bundle, "--data", data_folder, "--result", result)
+            assert f"--result {result} would overwrite one of the inputs" in error
+            assert result.read_bytes() == before
+
+    def test_export(self, checkpoint: Path, capsys) -> None:
+        before = checkpoint.read_bytes()
+        error = failure(capsys, "export", checkpoint, "--out", checkpoint, "--overwrite")
+        assert "would overwrite one of the inputs" in error
+        assert checkpoint.read_bytes() == before
+
+    def test_pack(self, data_folder: Path, capsys) -> None:
+        labels = data_folder / "person_keypoints.json"
+        assert "would overwrite one of the inputs" in failure(capsys, "pack", data_folder, "--out", labels)
+
+
+def test_a_size_contradicts_no_checkpoint_of_ours(tiny_bundle: Path, tmp_path: Path, capsys) -> None:
+    arguments = ("export", tiny_bundle / "model.safetensors", "--out", tmp_path / "bundle")
+    assert "trained at 64x64; leave --size out" in failure(capsys, *arguments, "--size", "128x96")
+    assert "leave --decode out" in failure(capsys, *arguments, "--decode", "dark")
+    assert not (tmp_path / "bundle").exists()

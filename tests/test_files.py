@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from lehrnet.files import UNFINISHED, atomic_file, atomic_folder, locked, refuse_inputs, write_text
+from lehrnet.files import (
+    UNFINISHED,
+    atomic_file,
+    atomic_folder,
+    locked,
+    refuse_inputs,
+    remove_unfinished,
+    write_text,
+)
 
 MARK = "mark"
 
@@ -258,3 +266,15 @@ class TestRefuseInputs:
         with pytest.raises(ValueError, match="would overwrite"):
             refuse_inputs({"--keypoints": tmp_path / "labels.json"}, [None, tmp_path])
         refuse_inputs({"--keypoints": tmp_path / "new.json", "--result": None}, [tmp_path])
+
+
+def test_what_killed_writers_left_is_removed_and_living_ones_stay(tmp_path: Path) -> None:
+    (tmp_path / ".a.dead.unfinished").mkdir()
+    (tmp_path / ".b.dead.unfinished").mkdir()
+    with atomic_file(tmp_path / "a") as unfinished:
+        unfinished.write_text("whole")
+        (tmp_path / ".a.later.unfinished").mkdir()
+        remove_unfinished([tmp_path / "a", tmp_path / "none" / "c"])
+        left = {path.name for path in tmp_path.iterdir()}
+    assert left == {unfinished.parent.name, ".b.dead.unfinished"}
+    assert (tmp_path / "a").read_text() == "whole"

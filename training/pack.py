@@ -4,7 +4,7 @@ A stored crop shows more than a view does (MARGIN), so that a view may be rotate
 photograph again.
 """
 
-import zipfile
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,16 +15,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import atomic_folder
+from ..files import atomic_folder, is_full
+from ..parsing import printable
 from ..pose.augment import MARGIN
 from ..pose.crop import Affines, invert_affines, person_affines, sample_upright, transform_points
 from ..pose.data import PoseData, is_held_out
-from ..pose.pictures import read_image
+from ..pose.headers import header_of
 from ..pose.spec import PoseSpec
+from .shards import FARTHEST, FORMAT, check_size, read_shard
+
+log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 92
 SHARD_BYTES = 48 << 20
-FORMAT = "lehrnet-pack-2"
+SHOWN = 3  # bad pictures that are named at the end
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ class Pack:
     """(N,) the name of the data folder that a person comes from."""
     size: tuple[int, int]
     """Height and width of a stored crop."""
+    shards: tuple[Path, ...]
+    """The files that it was read from."""
+    origins: NDArray[np.int64]
+    """(N, 2) the shard of a person, and the row there."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -57,19 +65,46 @@ class Pack:
             areas=self.areas[chosen],
             held_out=self.held_out[chosen],
             sources=self.sources[chosen],
+            origins=self.origins[chosen],
         )
 
     def decode(self, rows: NDArray[np.integer], threads: ThreadPoolExecutor) -> NDArray[np.uint8]:
-        """Stored crops (n, H, W, 3) in RGB; OpenCV decodes without the GIL, so threads are enough."""
+        """Stored crops (n, H, W, 3) in RGB; OpenCV decodes without the GIL, so threads are enough.
+
+        ValueError names the shard and the row of a picture that is damaged.
+        """
         crops = np.empty((len(rows), *self.size, 3), np.uint8)
 
         def one(place: int) -> None:
-            picture = cv2.imdecode(self.pictures[rows[place]], cv2.IMREAD_COLOR)
-            assert picture is not None  # we encoded it
-            crops[place] = picture[..., ::-1]
+            crops[place] = self._decoded(int(rows[place]))[..., ::-1]
 
         list(threads.map(one, range(len(rows))))
         return crops
+
+    def _decoded(self, row: int) -> NDArray[np.uint8]:
+        header = header_of(self.pictures[row].tobytes())  # before anything of that size is allocated
+        found = None if header is None else (header.height, header.width)
+        try:
+            picture = cv2.imdecode(self.pictures[row], cv2.IMREAD_COLOR) if found == self.size else None
+        except cv2.error:
+            picture = None
+        if picture is None or picture.shape[:2] != self.size:
+            shard, place = self.origins[row]
+            kind = f"is of {found[0]}x{found[1]}" if found and found != self.size else "does not decode as a JPEG"
+            raise ValueError(
+                f"{self.shards[shard]}, row {place}: the picture {kind}, expected {self.size[0]}x{self.size[1]}; "
+                "copy the pack again or pack again"
+            )
+        return picture.astype(np.uint8, copy=False)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `write_pack` wrote, and what it could not."""
+
+    people: int
+    bad: tuple[str, ...] = ()
+    """A sentence for each picture that was left out, or whose people were."""
 
 
 def stored_size(spec: PoseSpec) -> tuple[int, int]:
@@ -91,31 +126,49 @@ def write_pack(
     sources: Mapping[str, PoseData],
     spec: PoseSpec,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda images: images,
-) -> int:
-    """Pack everyone with keypoints for networks of `spec`; returns how many.
+) -> Packed:
+    """Pack everyone with keypoints for networks of `spec`.
 
-    `sources` are the people by the name of where they come from. `folder` appears whole or not at all.
+    `sources` are the people by the name of where they come from. `folder` appears whole or not at all. A picture that
+    cannot be read is left out, with its people, and listed; ValueError where nobody is left.
     """
+    bad: list[str] = []
+    check_size(stored_size(spec))
     with atomic_folder(folder) as unfinished:
         shard = _Shard(unfinished, stored_size(spec))
         for name, source in sources.items():
             people = source.with_keypoints()
             for path, rows in progress(list(people.by_image())):
-                shard.add(name, path, people.take(rows), spec)
+                usable = rows[_usable(people.take(rows))]
+                if len(usable) < len(rows):
+                    count = len(rows) - len(usable)
+                    bad.append(f"{printable(str(path))}: {count} people without a finite place and a positive area")
+                try:
+                    if len(usable):
+                        shard.add(name, path, people.take(usable), spec)
+                except (ValueError, OSError, cv2.error) as error:
+                    if is_full(error):
+                        raise
+                    bad.append(_one_line(path, error))
         shard.flush()
+        if bad:
+            shown = "\n  ".join(bad[:SHOWN])
+            log.warning("%d pictures were left out, or people of them; the first:\n  %s", len(bad), shown)
         if not shard.people:
-            raise ValueError("nobody has keypoints: there is nothing to pack")
-    return shard.people
+            raise ValueError(f"nobody with keypoints {'is left' if bad else 'is there'}: there is nothing to pack")
+    return Packed(shard.people, tuple(bad))
 
 
 def read_pack(folder: Path) -> Pack:
     """Read every shard of a pack; ValueError for a folder of another kind or a damaged file."""
-    shards = sorted(folder.glob("pack_*.npz"))
-    if not shards:
+    paths = tuple(sorted(folder.glob("pack_*.npz")))
+    if not paths:
         raise FileNotFoundError(f"{folder} is no pack: it has no pack_*.npz; `lehrnet pack` writes one")
-    parts = [_read_shard(path) for path in shards]
-    if len({part.size for part in parts}) > 1:
-        raise ValueError(f"{folder} mixes packs of crops of different sizes")
+    parts = [read_shard(path) for path in paths]
+    kinds = {(part.size, part.keypoints.shape[1]) for part in parts}
+    if len(kinds) > 1:
+        told = " and ".join(f"{height}x{width} with {joints} joints" for (height, width), joints in sorted(kinds))
+        raise ValueError(f"{folder} mixes packs of crops of {told}; expected one kind")
     return Pack(
         pictures=[picture for part in parts for picture in part.pictures],
         keypoints=np.concatenate([part.keypoints for part in parts]),
@@ -123,19 +176,19 @@ def read_pack(folder: Path) -> Pack:
         held_out=np.concatenate([part.held_out for part in parts]),
         sources=np.concatenate([part.sources for part in parts]),
         size=parts[0].size,
+        shards=paths,
+        origins=np.concatenate(
+            [
+                np.column_stack((np.full(len(part.areas), number), np.arange(len(part.areas))))
+                for number, part in enumerate(parts)
+            ]
+        ),
     )
 
 
-def _read_shard(path: Path) -> Pack:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["format"]) != FORMAT:
-                raise ValueError(f"its format is {file['format']}, expected {FORMAT}")
-            pictures = np.split(file["bytes"], np.cumsum(file["lengths"])[:-1])
-            height, width = file["size"].tolist()
-            return Pack(pictures, file["keypoints"], file["areas"], file["held_out"], file["sources"], (height, width))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as part of a pack: {error}") from error
+def _one_line(path: Path, error: Exception) -> str:
+    text = printable(" ".join(str(error).split()))
+    return text if path.name in text else f"{printable(str(path))}: {text}"
 
 
 class _Shard:
@@ -143,12 +196,15 @@ class _Shard:
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self.folder, self.size, self.people, self.files = folder, size, 0, 0
+        self.bytes = 0
         self.waiting: list[tuple[NDArray[np.uint8], NDArray[np.float64], float, bool, str]] = []
 
     def add(self, source: str, path: Path, people: PoseData, spec: PoseSpec) -> None:
-        image, affines = read_image(path), stored_affines(people.boxes, spec)
+        """Take the people on a picture; ValueError for a picture that cannot be read."""
+        image, affines = people.picture(0), stored_affines(people.boxes, spec)
         keypoints = people.keypoints.copy()
         keypoints[..., :2] = transform_points(keypoints[..., :2], invert_affines(affines))
+        keypoints[..., :2] = keypoints[..., :2].clip(-FARTHEST, FARTHEST)  # of a person smaller than a pixel
         held_out = is_held_out(path)
         for row, affine in enumerate(affines):
             crop = sample_upright(image, affine, self.size).round().astype(np.uint8)
@@ -156,10 +212,12 @@ class _Shard:
             area = people.areas[row] / affine[0, 0] ** 2
             self.waiting.append((encoded, keypoints[row], area, held_out, source))
             self.people += 1
-        if sum(len(picture) for picture, *_ in self.waiting) >= SHARD_BYTES:
-            self.flush()
+            self.bytes += len(encoded)
+            if self.bytes >= SHARD_BYTES:
+                self.flush()
 
     def flush(self) -> None:
+        """Write those who wait to the next file."""
         if not self.waiting:
             return
         pictures, keypoints, areas, held_out, sources = zip(*self.waiting, strict=True)
@@ -167,11 +225,18 @@ class _Shard:
             self.folder / f"pack_{self.files:03d}.npz",
             format=FORMAT,
             bytes=np.concatenate(pictures),
-            lengths=np.array([len(picture) for picture in pictures]),
+            lengths=np.array([len(picture) for picture in pictures], np.int64),
             keypoints=np.stack(keypoints),
             areas=np.array(areas),
             held_out=np.array(held_out),
             sources=np.array(sources),
-            size=np.array(self.size),
+            size=np.array(self.size, np.int64),
         )
-        self.files, self.waiting = self.files + 1, []
+        self.files, self.bytes, self.waiting = self.files + 1, 0, []
+
+
+def _usable(people: PoseData) -> NDArray[np.bool_]:
+    """(N,) who may be packed, whatever reader let the others through: numbers are finite, and an area is positive."""
+    finite = np.isfinite(people.keypoints).all((1, 2)) & np.isfinite(people.boxes).all(1)
+    visible = np.isin(people.keypoints[:, :, 2], (0, 1, 2)).all(1)
+    return finite & visible & (people.areas > 0) & np.isfinite(people.areas)

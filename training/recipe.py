@@ -31,8 +31,16 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
+        if not (is_whole(self.epochs, 1) and is_whole(self.batch, 1) and 0 < self.learning_rate < math.inf):
             raise ValueError(f"{self.epochs} epochs, batch {self.batch}, rate {self.learning_rate}: expected positive")
+        if self.schedule not in ("steps", "cosine"):
+            raise ValueError(f"schedule is {self.schedule!r}, expected 'steps' or 'cosine'")
+        for name in ("warm_up", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0 and less than 1")
+        for name in ("weight_decay", "peak"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a finite number from 0")
 
     def rate(self, progress: float) -> float:
         """Learning rate when a share `progress` (0 to 1) of the training is done."""
@@ -43,6 +51,11 @@ class Recipe:
             return self.learning_rate * progress / self.warm_up
         left = (progress - self.warm_up) / (1 - self.warm_up)
         return self.learning_rate * (1 + math.cos(math.pi * min(left, 1.0))) / 2
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether a setting is a whole number of at least so much."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 RECIPES: dict[str, Recipe] = {

@@ -4,29 +4,33 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from ..model.checkpoint import load_checkpoint
+from ..files import locked, refuse_inputs, remove_unfinished
+from ..model.checkpoint import describes_itself, load_checkpoint
 from ..model.config import DEFAULT_VARIANT, variant
 from ..model.device import choose_device
 from ..model.grow import with_attention
 from ..model.network import PoseNetwork, create_model
-from ..pose.coco import read_coco
-from ..pose.data import PoseData
-from ..pose.mpii import find_mpii_labels, read_mpii
+from ..model.weight_files import read_content
+from ..pose.labels import read_people
 from ..pose.spec import PoseSpec
 from .batches import Batches
-from .pack import Pack, read_pack, write_pack
+from .pack import Pack, Packed, read_pack, stored_size, write_pack
 from .processes import Processes, processes
 from .recipe import RECIPES, Recipe
-from .trainer import STATE, Report, Run, Trainer
+from .trainer import BEST, LAST, LOG, STATE, Report, Run, Trainer
 from .validate import FIGURE
 
 log = logging.getLogger(__name__)
+
+MOST_OFTEN = 1000  # times that an epoch shows the people of a folder
+PACK = "pack"
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,15 @@ class Request:
     """A checkpoint to begin from: of `network`, or of the same network without EMA, which then grows it."""
     mix: Mapping[str, float] = field(default_factory=dict)
     """How often an epoch shows the people of a folder, by its name; 1 for the others."""
+    split: str | None = None
+    """Of the data folders; None is the one whose name begins with train."""
     resume: bool = False
     tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, share in self.mix.items():
+            if not 0 <= share <= MOST_OFTEN:
+                raise ValueError(f"the mix shows {name!r} {share} times, expected 0 to {MOST_OFTEN}")
 
 
 def recipe_named(name: str) -> Recipe:
@@ -53,30 +64,48 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec) -> int:
-    """Read COCO and MPII folders and pack everyone with keypoints; returns how many."""
+def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec, split: str | None = None) -> Packed:
+    """Read COCO and MPII folders, the training split of each or the one that is named, and pack who has keypoints."""
     names = [folder.resolve().name for folder in folders]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"two of the data folders are called {repeated[0]!r}: a pack tells them apart by their names")
-    sources = {name: _read(folder, spec) for name, folder in zip(names, folders, strict=True)}
+    sources = {
+        name: read_people(folder, spec, split=split, purpose="train")
+        for name, folder in zip(names, folders, strict=True)
+    }
     return write_pack(out, sources, spec, lambda images: tqdm(images, "packing", unit="image", disable=None))
 
 
 def train(request: Request, run: Run) -> float:
-    """Train to the end of the schedule; returns the best held-out AP. Under torchrun, one of its processes."""
-    resumable = (run.out / STATE).exists()
-    if resumable and not request.resume:
-        raise FileExistsError(f"{run.out} holds a run already; go on with --resume or choose another folder")
+    """Train to the end of the schedule; returns the best held-out AP. Under torchrun, one of its processes.
+
+    The run's folder is held for this training alone: FileExistsError names who else holds it.
+    """
+    refuse_inputs({f"--out {name}": run.out / name for name in (LAST, BEST)}, [request.start])
     kind = choose_device(run.device).type
     with processes("nccl" if kind == "cuda" else "gloo") as team:
         device = torch.device(kind, team.local_rank) if team.count > 1 and kind == "cuda" else choose_device(run.device)
-        if team.first:
-            log.warning("training on %s%s", device, f" and {team.count - 1} like it" if team.count > 1 else "")
-        trainer = _trainer(request, run, device, team)
-        if request.resume:
-            trainer.resume()
-        return _watched(trainer, request)
+        with locked(run.out) if team.first else nullcontext():
+            if team.first:
+                _take_over(run.out, resume=request.resume)
+                log.warning("training on %s%s", device, f" and {team.count - 1} like it" if team.count > 1 else "")
+            trainer = _trainer(request, run, device, team)
+            if request.resume:
+                trainer.resume()
+            return _watched(trainer, request)
+
+
+def _take_over(out: Path, *, resume: bool) -> None:
+    """Raise FileExistsError for what a new run would overwrite; remove what killed ones left half written."""
+    if not resume and (out / STATE).exists():
+        raise FileExistsError(f"{out} holds a run already; go on with --resume or choose another folder")
+    others = [name for name in (LAST, BEST, LOG) if (out / name).exists()]
+    if not resume and others:
+        raise FileExistsError(f"{out} holds {others[0]} of another run, without its state; choose another folder")
+    if resume and not (out / STATE).is_file():
+        raise FileNotFoundError(f"nothing to resume: no {out / STATE}")
+    remove_unfinished(out / name for name in (STATE, LAST, BEST, LOG, PACK))
 
 
 def _trainer(request: Request, run: Run, device: torch.device, team: Processes) -> Trainer:
@@ -114,7 +143,11 @@ def _network(request: Request) -> PoseNetwork:
     joints = len(request.recipe.spec.joints)
     if request.start is None:
         return create_model(request.network or DEFAULT_VARIANT, joints)
-    network = load_checkpoint(request.start, joints=joints).network
+    content = read_content(request.start, "checkpoint")
+    # Only a plain state dict needs to be told what it is.
+    said = {"network": request.network, "size": request.recipe.spec.input_size}
+    told = {} if describes_itself(request.start, content) else said
+    network = load_checkpoint(request.start, joints=joints, content=content, **told).network
     wanted = variant(request.network, joints) if request.network else network.config
     if network.config == wanted:
         return network
@@ -126,19 +159,19 @@ def _network(request: Request) -> PoseNetwork:
     raise ValueError(f"{request.start} does not hold a {request.network}: its config is {network.config}")
 
 
-def _read(folder: Path, spec: PoseSpec) -> PoseData:
-    return read_mpii(folder) if find_mpii_labels(folder) else read_coco(folder, spec.joints)
-
-
 def _pack(request: Request, out: Path, team: Processes) -> Pack:
     """The pack named, or one of the folders named, kept beside the run."""
     if len(request.data) == 1 and list(request.data[0].glob("pack_*.npz")):
         return read_pack(request.data[0])
-    folder = out / "pack"
+    folder, spec = out / PACK, request.recipe.spec
     if team.first and not folder.exists():
-        pack_folders(request.data, folder, request.recipe.spec)
+        pack_folders(request.data, folder, spec, request.split)
     team.wait()
-    return read_pack(folder)
+    pack = read_pack(folder)
+    names = {each.resolve().name for each in request.data}
+    if pack.size != stored_size(spec) or not set(pack.sources.tolist()) <= names:
+        raise ValueError(f"{folder} was packed from other folders or for another --size; remove it, or name its own")
+    return pack
 
 
 def _show(bar: tqdm, report: Report) -> None:

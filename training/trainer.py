@@ -1,6 +1,7 @@
 """The training loop: resumable at any moment, bounded by time where asked, and stopped by the first NaN."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -16,14 +17,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..files import atomic_file, write_text
 from ..model.checkpoint import Checkpoint, save_checkpoint
 from ..model.network import PoseNetwork
+from ..parsing import printable
 from ..pose.metrics import for_json
 from .batches import Batch, Batches
 from .loss import heatmap_loss
 from .processes import Processes
-from .recipe import Recipe
+from .recipe import Recipe, is_whole
+from .state import naming_state, read_state
 from .validate import FIGURE, held_out_figures
 
 STATE, LAST, BEST, LOG = "state.pt", "last.safetensors", "best.safetensors", "log.jsonl"
+LARGEST_SEED = 2**63 - 1  # torch's
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,15 @@ class Run:
     """Steps between saved states: what a kill can cost."""
     validate_every: int = 500
     """Steps."""
+
+    def __post_init__(self) -> None:
+        if not is_whole(self.seed, 0) or self.seed > LARGEST_SEED:
+            raise ValueError(f"seed is {self.seed}, expected a whole number from 0 to {LARGEST_SEED}")
+        if self.time_budget_s is not None and not 0 < self.time_budget_s < math.inf:
+            raise ValueError(f"the time budget is {self.time_budget_s} seconds, expected a finite number above 0")
+        for name in ("accumulate", "save_every", "validate_every"):
+            if not is_whole(getattr(self, name), 1):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a whole number from 1")
 
 
 @dataclass(frozen=True)
@@ -102,9 +115,10 @@ class Trainer:
         """Train to the end of the schedule; returns the best held-out AP (-1 without held-out people)."""
         self.run.out.mkdir(parents=True, exist_ok=True)
         if self.processes.first:
-            _cut_log(self.run.out / LOG, self.step)
             if not self.step:
-                self._save(None)  # from here on a kill can be resumed
+                self._save_state()  # from here on a kill can be resumed, before it nothing stands there
+                self._save(None)
+            _cut_log(self.run.out / LOG, self.step)
         for report in self._steps():
             watch(report)
         return self.best
@@ -114,16 +128,20 @@ class Trainer:
         path = self.run.out / STATE
         if not path.is_file():
             raise FileNotFoundError(f"nothing to resume: no {path}")
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        then, now = json.loads(state["identity"]), json.loads(self._identity())
-        changed = [f"{key} was {then.get(key)}, now {now[key]}" for key in now if then.get(key) != now[key]]
+        state = read_state(path)
+        then, now = state.identity, json.loads(self._identity())
+        changed = [f"{key} was {_shown(then.get(key))}, now {now[key]}" for key in now if then.get(key) != now[key]]
         if changed:
             raise ValueError(f"{path} is of another run: {'; '.join(changed)}; resume it as it began")
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        with naming_state(path):
+            state.check(self.network, self.optimiser, self.average, self.steps)
+        self.network.load_state_dict(state.network)
+        # Its settings are this run's own, which the identity says are the same.
+        settings = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state.optimiser["state"], "param_groups": settings})
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.step, self.elapsed_s, self.best = state["step"], state["elapsed_s"], state["best"]
+            self.average.load_state_dict(state.average)
+        self.step, self.elapsed_s, self.best = state.step, state.elapsed_s, state.best
 
     @property
     def progress(self) -> float:
@@ -182,7 +200,8 @@ class Trainer:
         value = float(total)
         if not value < float("inf"):
             path = self.run.out / f"nan_at_step_{self.step}.pt"
-            torch.save({"crops": batch.crops, "heatmaps": batch.heatmaps, "weights": batch.weights}, path)
+            with atomic_file(path) as unfinished:
+                torch.save({"crops": batch.crops, "heatmaps": batch.heatmaps, "weights": batch.weights}, unfinished)
             raise RuntimeError(f"the loss is {value} at step {self.step}; its batch is kept in {path}")
         self.optimiser.step()
         if self.average is not None:
@@ -216,6 +235,9 @@ class Trainer:
         save_checkpoint(self.run.out / LAST, Checkpoint(self.kept, self.recipe.spec, note))
         if better:
             save_checkpoint(self.run.out / BEST, Checkpoint(self.kept, self.recipe.spec, note))
+        self._save_state()
+
+    def _save_state(self) -> None:
         state = {
             "identity": self._identity(),
             "network": self.network.state_dict(),
@@ -243,7 +265,12 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return optimiser(groups, lr=recipe.learning_rate)
 
 
+def _shown(value: Any) -> str:
+    """A value of a file, short and harmless."""
+    return printable(str(value))[:100]
+
+
 def _cut_log(path: Path, step: int) -> None:
     """Drop the lines of steps that a resumed run takes again; the last one may be half written."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[:step] if path.exists() else []
     write_text(path, "".join(lines))

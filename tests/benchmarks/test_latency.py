@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -88,6 +89,33 @@ class TestComparing:
         (tmp_path / "other.json").write_text(content)
         with pytest.raises(ValueError, match=r"other\.json"):
             read_result(tmp_path / "other.json")
+
+    @pytest.mark.parametrize(
+        ("facts", "message"),
+        [
+            ({"subjects": None}, "the old result.subjects is None, expected an object"),
+            ({"subjects": {"fp32": 3}}, "the old result.subjects.fp32 is 3, expected an object"),
+            ({"subjects": {"fp32": {}}}, "the old result.subjects.fp32.batches is missing"),
+            ({"subjects": {"fp32": {"batches": {"1": []}}}}, r"batches.1 is \[\], expected an object"),
+            (
+                {"subjects": {"fp32": {"batches": {"1": {"network": 1}}}}},
+                "fp32, batch 1, network is 1, expected an object",
+            ),
+            ({"subjects": {"fp32": {"batches": {"1": {}}}}}, "fp32, batch 1, network is None, expected an object"),
+            ({"figures": 4}, "the old result.figures is 4, expected an object"),
+            ({"figures": {"AP": "0.3"}}, "the old result.figures.AP is '0.3', expected a finite number"),
+            ({"figures": {"\x1b[31m": [1]}}, r"the old result.figures.\\x1b\[31m is \[1\], expected"),
+        ],
+    )
+    def test_figures_of_another_kind_are_a_sentence(self, tmp_path: Path, facts: dict, message: str, capsys) -> None:
+        (tmp_path / "a.json").write_text(json.dumps({"format": "lehrnet-result-1", **facts}))
+        assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
+        assert re.search(message, capsys.readouterr().err)
+
+    def test_an_accuracy_of_nothing_is_compared(self) -> None:
+        (change,) = compare({"figures": {"AP": 0.0}}, {"figures": {"AP": 0.2}})
+        assert not change.worse
+        assert " - " in str(change)
 
 
 @pytest.mark.parametrize(

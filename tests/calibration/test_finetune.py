@@ -72,3 +72,62 @@ def test_the_state_of_another_run_is_refused(tiny_checkpoint, crops, tmp_path: P
     torch.save({"identity": "other"}, tmp_path / "state")
     with pytest.raises(ValueError, match="another fine-tuning"):
         finetune(tiny_checkpoint.network, (64, 64), SCALES, crops, tuning=Tuning(steps=1), state=tmp_path / "state")
+
+
+class TestState:
+    @pytest.fixture
+    def state(self, tiny_checkpoint, crops, tmp_path: Path, monkeypatch) -> Path:
+        """What a killed run left."""
+        monkeypatch.setattr(module, "SAVE_EVERY", 1)
+
+        def kill(step: int, _: float) -> None:
+            if step == 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            self.go_on(tiny_checkpoint, crops, tmp_path / "state", kill)
+        return tmp_path / "state"
+
+    def go_on(self, checkpoint, crops, state: Path, watch=lambda _, __: None) -> None:
+        tuning = Tuning(steps=3, batch=2)
+        finetune(checkpoint.network, (64, 64), SCALES, crops, tuning=tuning, state=state, watch=watch)
+
+    @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut", b"\x80\x02."])
+    def test_a_file_that_is_no_state_is_a_sentence(self, tiny_checkpoint, crops, tmp_path: Path, content) -> None:
+        (tmp_path / "state").write_bytes(content)
+        with pytest.raises(ValueError, match="state cannot be read: it is .*; remove it and start again"):
+            self.go_on(tiny_checkpoint, crops, tmp_path / "state")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state: ["a"], "it holds a list"),
+            (lambda state: {}, "identity is missing"),
+            (lambda state: {"identity": state["identity"]}, "student is missing"),
+            (lambda state: {**state, "step": "1"}, "step is '1', expected a whole number"),
+            (lambda state: {**state, "step": 9}, "step is 9, but there are 3"),
+            (lambda state: {**state, "student": {}}, "student is not of this network"),
+            (lambda state: {**state, "optimiser": []}, "optimiser is a list"),
+            (lambda state: {**state, "optimiser": {"state": {0: None}}}, "does not hold exp_avg"),
+        ],
+    )
+    def test_a_state_that_does_not_fit_names_its_key(self, tiny_checkpoint, crops, state, change, message) -> None:
+        torch.save(change(torch.load(state, weights_only=True)), state)
+        with pytest.raises(ValueError, match=f"state cannot be read: .*{message}"):
+            self.go_on(tiny_checkpoint, crops, state)
+
+    def test_code_in_a_state_is_not_run(self, tiny_checkpoint, crops, tmp_path: Path) -> None:
+        class Trap:
+            def __reduce__(self):
+                return (Path.touch, (tmp_path / "sprung",))
+
+        torch.save({"identity": Trap()}, tmp_path / "state")
+        with pytest.raises(ValueError, match="it holds more than tensors"):
+            self.go_on(tiny_checkpoint, crops, tmp_path / "state")
+        assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"learning_rate": float("nan")}, {"learning_rate": float("inf")}, {"seed": -1}])
+def test_a_tuning_that_cannot_be_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Tuning(**wrong)

@@ -70,6 +70,48 @@ def test_a_damaged_file_is_named(content: str, tmp_path: Path) -> None:
         read_ranges(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: [content], "expected an object"),
+        (lambda content: {**content, "format": "lehrnet-ranges-0"}, "format is 'lehrnet-ranges-0', expected"),
+        (lambda content: {**content, "seen": 1.5}, "seen is 1.5, expected a whole number"),
+        (lambda content: {**content, "seen": -1}, "seen is below 0"),
+        (lambda content: {**content, "graph": None}, "graph is None, expected a text"),
+        (lambda content: {**content, "peaks": None}, "peaks is None, expected an object"),
+        (lambda content: {**content, "peaks": {"a": "1"}}, "peaks.a is '1', expected a finite number"),
+        (lambda content: {**content, "peaks": {"a": -1.0}}, "peaks.a is below 0"),
+        (lambda content: {**content, "tensors": []}, r"tensors is \[\], expected an object"),
+        (lambda content: of_tensor(content, low="a"), "tensors.crops.low is 'a', expected a finite number"),
+        (lambda content: of_tensor(content, high=float("inf")), "it holds Infinity"),
+        (lambda content: of_tensor(content, counts=None), "tensors.crops.counts is not a list of 1024 numbers"),
+        (lambda content: of_tensor(content, counts=[1, 2]), "tensors.crops.counts is not a list of 1024 numbers"),
+        (lambda content: of_tensor(content, counts=[-1] * 1024), "tensors.crops.counts is not a list of 1024 numbers"),
+        (lambda content: of_tensor(content, counts=[0.5] * 1024), "tensors.crops.counts is not a list of 1024 numbers"),
+        (lambda content: of_tensor(content, counts=[0] * 1024), "contradict its counts"),
+        (lambda content: of_tensor(content, low=1e9), "contradict its counts"),
+        (lambda content: of_tensor(content, limit=-1), "contradict its counts"),
+    ],
+)
+def test_ranges_of_another_kind_name_their_key(ranges, tmp_path: Path, change, message: str) -> None:
+    path = tmp_path / "ranges.json"
+    write_ranges(path, ranges)
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ValueError, match=rf"ranges\.json: .*{message}"):
+        read_ranges(path)
+
+
+def of_tensor(content: dict, **changes: object) -> dict:
+    return {**content, "tensors": {"crops": {**content["tensors"]["crops"], **changes}}}
+
+
+def test_ranges_that_lack_a_tensor_are_refused(graph, ranges, tmp_path: Path) -> None:
+    fewer = replace(ranges, observers={name: each for name, each in ranges.observers.items() if name != "crops"})
+    with pytest.raises(ValueError, match="lacks crops and 0 more tensors; collect them again"):
+        fewer.check(graph, tmp_path / "ranges.json")
+    ranges.check(graph, tmp_path / "ranges.json")
+
+
 def test_noise_is_no_calibration_data(graph, samples, tiny_checkpoint, tmp_path, monkeypatch) -> None:
     noise = np.random.default_rng(0).standard_normal((8, 3, 64, 64), dtype=np.float32)
     monkeypatch.setattr(type(samples[0]), "batches", lambda *_: iter([(noise, None, None)]))

@@ -65,9 +65,18 @@ class TestPack:
         with pytest.raises(FileExistsError, match="exists already"):
             write_pack(tmp_path / "pack", {"coco": read_coco(data_folder)}, SPEC)
 
-    def test_a_truncated_photograph_is_named_and_nothing_is_left(self, data_folder: Path, tmp_path: Path) -> None:
+    def test_a_truncated_photograph_is_left_out_and_named(self, data_folder: Path, tmp_path: Path, caplog) -> None:
         (data_folder / "images" / "000000000002.jpg").write_bytes(b"\xff\xd8\xff cut")
-        with pytest.raises(ValueError, match=r"000000000002\.jpg is cut off"):
+        packed = write_pack(tmp_path / "packed", {"coco": read_coco(data_folder)}, SPEC)
+        assert (packed.people, len(packed.bad)) == (1, 1)
+        assert "000000000002.jpg is cut off" in packed.bad[0]
+        assert "1 pictures were left out, or people of them; the first:" in caplog.text
+        assert len(read_pack(tmp_path / "packed")) == 1
+
+    def test_where_no_photograph_can_be_read_nothing_is_left(self, data_folder: Path, tmp_path: Path) -> None:
+        for path in (data_folder / "images").iterdir():
+            path.write_bytes(b"\xff\xd8\xff cut")
+        with pytest.raises(ValueError, match="nobody with keypoints is left: there is nothing to pack"):
             write_pack(tmp_path / "packed", {"coco": read_coco(data_folder)}, SPEC)
         assert not list(tmp_path.glob("*packed*"))
 

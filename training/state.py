@@ -1,0 +1,128 @@
+"""What a killed training goes on from, checked at the door: a state is as foreign as any other file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from ..model.weight_files import is_finite, read_content, unpickled, why_not_plain
+from ..parsing import parse, parse_json, printable
+
+MOMENTS = frozenset(("step", "exp_avg", "exp_avg_sq"))  # what Adam and AdamW keep of a parameter
+
+
+@dataclass(frozen=True)
+class State:
+    """A training after some step."""
+
+    identity: Mapping[str, Any]
+    """What must be the same when it is resumed."""
+    network: Mapping[str, Tensor]
+    optimiser: Mapping[str, Any]
+    average: Mapping[str, Tensor]
+    """Empty where the recipe averages nothing."""
+    step: int
+    elapsed_s: float
+    best: float
+
+    def check(self, network: nn.Module, optimiser: Optimizer, average: AveragedModel | None, steps: int) -> None:
+        """Raise ValueError unless it fits this training."""
+        check_tensors("network", self.network, network.state_dict())
+        check_tensors("average", self.average, average.state_dict() if average is not None else {})
+        check_moments(self.optimiser, optimiser)
+        if self.step > steps:
+            raise ValueError(f"step is {self.step}, but the run has {steps}")
+
+
+@contextmanager
+def naming_state(path: Path) -> Iterator[None]:
+    """Say of a ValueError which file it is about, and what to do."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}; remove it and start again, or copy it whole") from error
+
+
+def read_state(path: Path) -> State:
+    """Read the state of a run; ValueError for anything that is none. Nothing pickled is executed."""
+    with naming_state(path):
+        content = read_dict(path)
+        require(content, [field.name for field in fields(State)])
+        identity = content["identity"]
+        if not isinstance(identity, str):
+            raise ValueError(f"identity is a {type(identity).__name__}, expected a text")
+        step = parse(int, content["step"], "step")
+        elapsed_s, best = (parse(float, content[key], key) for key in ("elapsed_s", "best"))
+        if step < 0 or elapsed_s < 0 or not -1 <= best <= 1:
+            raise ValueError(f"step {step}, elapsed_s {elapsed_s}, best {best}: expected a place in a training")
+        for key in ("network", "optimiser", "average"):
+            if not isinstance(content[key], dict):
+                raise ValueError(f"{key} is a {type(content[key]).__name__}, expected tensors by name")
+        values = {
+            **{key: content[key] for key in State.__dataclass_fields__},
+            "identity": parse(Mapping[str, Any], parse_json(identity), "identity"),
+        }
+        return State(**{**values, "step": step, "elapsed_s": elapsed_s, "best": best})
+
+
+def read_dict(path: Path) -> dict[str, Any]:
+    """What torch.save wrote of a dictionary; ValueError for anything else."""
+    found = unpickled(read_content(path, "state"))
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__}, expected a dictionary")
+    return found
+
+
+def require(content: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Raise ValueError for a key that is missing."""
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+
+
+def check_tensors(key: str, found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless these are finite tensors of the names, shapes and types that are wanted."""
+    missing, surplus = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    if missing or surplus:
+        told = f"{min(missing)} is missing" if missing else f"{printable(str(next(iter(surplus))))[:100]} is surplus"
+        raise ValueError(f"{key} is not of this network: {told}")
+    for name, tensor in wanted.items():
+        _check_tensor(f"{key}.{name}", found[name], tensor)
+
+
+def check_moments(found: Mapping[str, Any], optimiser: Optimizer) -> None:
+    """Raise ValueError unless an optimiser's state is of these parameters."""
+    state = found.get("state")
+    if not isinstance(state, dict):
+        raise ValueError(f"optimiser.state is a {type(state).__name__}, expected tensors by parameter")
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for place, moments in state.items():
+        if not isinstance(place, int) or not 0 <= place < len(parameters):
+            raise ValueError(f"optimiser.state is of {len(parameters)} parameters, but has one more")
+        if not isinstance(moments, dict) or moments.keys() != MOMENTS:
+            raise ValueError(f"optimiser.state[{place}] does not hold {', '.join(sorted(MOMENTS))}")
+        for name, tensor in moments.items():
+            wanted = parameters[place] if name != "step" else None
+            _check_tensor(f"optimiser.state[{place}].{name}", tensor, wanted)
+            if name != "exp_avg" and bool((tensor < 0).any()):
+                raise ValueError(f"optimiser.state[{place}].{name} is below 0")
+
+
+def _check_tensor(key: str, found: Any, wanted: Tensor | None) -> None:
+    """Like `wanted`, or a single number where that is None."""
+    if not isinstance(found, Tensor):
+        raise ValueError(f"{key} is a {type(found).__name__}, expected a tensor")
+    shape = tuple(wanted.shape) if wanted is not None else ()
+    if tuple(found.shape) != shape:
+        raise ValueError(f"{key} has shape {tuple(found.shape)}, expected {shape}")
+    if fault := why_not_plain(found):
+        raise ValueError(f"{key} {fault}")
+    if wanted is not None and found.dtype != wanted.dtype:
+        raise ValueError(f"{key} is of {found.dtype}, expected {wanted.dtype}")
+    if not is_finite(found):
+        raise ValueError(f"{key} holds values that are not finite")
