@@ -18,11 +18,12 @@ using Index = std::int64_t;
 inline float fast_exp(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
+    const float number = x == x ? x : 0.0f;  // NaN is no whole number; it comes out by way of r
 #if defined(__SSE4_1__) || defined(__ARM_NEON)  // which round in one instruction
-    const float n = floorf(x * 1.44269504f + 0.5f);
+    const float n = floorf(number * 1.44269504f + 0.5f);
     const auto whole = static_cast<std::int32_t>(n);
 #else
-    const auto whole = static_cast<std::int32_t>(x * 1.44269504f + (x < 0 ? -0.5f : 0.5f));
+    const auto whole = static_cast<std::int32_t>(number * 1.44269504f + (number < 0 ? -0.5f : 0.5f));
     const auto n = static_cast<float>(whole);
 #endif
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
