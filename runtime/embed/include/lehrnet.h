@@ -107,9 +107,11 @@ typedef struct lehrnet_options {
     const char *precision;       /* an artefact of the bundle: "fp32" (default), "fp16", "int8_cpu", ... */
     const char *device;          /* "cpu" (default), "cuda", "cuda:1", "tensorrt", "tensorrt:1"; never replaced */
     const char *runtime_library; /* the runtime's library; NULL: $LEHRNET_ONNXRUNTIME, then the system's */
-    int32_t threads;             /* of the CPU; 0 (default) leaves it to the runtime */
-    int32_t max_batch;           /* people in memory at once, 1 to 1024 (default 32); more are run in turns */
+    int32_t threads;             /* of the CPU, at most 4 times what it has; 0 (default) leaves it to the runtime */
+    int32_t max_batch;           /* people in memory at once, 1 to 1024 (default 32); more are run in turns, fewer where
+                                    the model's own batch is smaller; a model of one fixed batch takes that */
     int32_t flip;                /* not 0: also run the mirrored crops and average (default 0) */
+    int32_t trust_engine;        /* 1: TensorRT engines may be opened, which can run any code (default 0: refused) */
 } lehrnet_options;
 
 /* What a session is. Pointers live until lehrnet_close. */
