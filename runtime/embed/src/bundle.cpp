@@ -10,7 +10,7 @@
 namespace lehrnet {
 namespace {
 
-constexpr std::uint64_t LARGEST_MANIFEST = 16 << 20;  // bytes
+constexpr std::uint64_t LARGEST_MANIFEST = 4 << 20;  // bytes; they have some ten thousand
 
 Manifest manifest_of(const std::filesystem::path& path, const std::string& precision) {
     File file(path);

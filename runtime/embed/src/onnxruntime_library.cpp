@@ -19,7 +19,7 @@ constexpr std::array LIBRARIES = {"libonnxruntime.dylib"};
 constexpr std::array LIBRARIES = {"libonnxruntime.so", "libonnxruntime.so.1"};
 #endif
 
-// ONNX Runtime of 1.27 and newer sends how it is used to its makers, unless this variable says otherwise when its first
+// ONNX Runtime 1.32, for one, sends how it is used to its makers, unless this variable says otherwise when its first
 // environment is made. setenv is not safe beside getenv on another thread: it is called once, and only where needed.
 void keep_quiet() {
     static std::once_flag once;

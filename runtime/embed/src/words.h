@@ -14,7 +14,7 @@ std::size_t utf8_length(std::string_view text);
 // writing's direction.
 bool is_plain(std::string_view text, bool lines_allowed);
 
-// `from` into `size` bytes, with an end: what is not plain stands as \xHH, and what is too long ends in "...". It
+// `from` into `size` bytes (4 or more), with an end: what is not plain stands as \xHH, and what is too long ends in "...". It
 // takes no memory.
 void write_plain(const char* from, char* to, std::size_t size) noexcept;
 
