@@ -18,12 +18,11 @@ using Index = std::int64_t;
 inline float fast_exp(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    const float number = x == x ? x : 0.0f;  // NaN is no whole number; it comes out by way of r
 #if defined(__SSE4_1__) || defined(__ARM_NEON)  // which round in one instruction
-    const float n = floorf(number * 1.44269504f + 0.5f);
+    const float n = floorf(x * 1.44269504f + 0.5f);
     const auto whole = static_cast<std::int32_t>(n);
 #else
-    const auto whole = static_cast<std::int32_t>(number * 1.44269504f + (number < 0 ? -0.5f : 0.5f));
+    const auto whole = static_cast<std::int32_t>(x * 1.44269504f + (x < 0 ? -0.5f : 0.5f));
     const auto n = static_cast<float>(whole);
 #endif
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -35,9 +34,9 @@ inline float fast_exp(float x) {
     y = y * r + 5.0000001201e-1f;
     y = y * r * r + r + 1;
     union {
-        std::int32_t bits;
+        std::uint32_t bits;  // unsigned: of NaN, which comes out by way of y, `whole` may be any number
         float value;
-    } power = {(whole + 127) * (1 << 23)};
+    } power = {(static_cast<std::uint32_t>(whole) + 127) << 23};
     return y * power.value;
 }
 
@@ -184,7 +183,7 @@ void ema_group(const Ema& ema, const float* x, const float* shortcut, float* out
 #pragma omp simd
             for (Index z = 0; z < width; ++z) {
                 const float value = x[at + z] * weights[z] + shortcut[at + z];
-                out[at + z] = value > 0 ? value : 0;
+                out[at + z] = value < 0 ? 0 : value;  // NaN stays, and is noticed at the end
             }
         }
     }

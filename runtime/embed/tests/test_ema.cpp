@@ -1,4 +1,5 @@
 // The CPU's loops of an EMA against the CUDA kernel's block, run thread after thread: two ways to the same numbers.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <random>
@@ -58,6 +59,10 @@ void both_agree(int channels, int height, int width) {
         worst = std::max(worst, std::abs(found[i] - wanted[i]));
     }
     CHECK(worst < 2e-5f);
+    std::vector<float> damaged = x;
+    damaged[c * cells / 2] = std::nanf("");
+    lehrnet::ema_group(ema, damaged.data(), shortcut.data(), found.data(), work.data());
+    CHECK(std::any_of(found.begin(), found.end(), [](float value) { return std::isnan(value); }));  // not hidden
 }
 
 // What an operator of 2 groups has on maps (3, 8, 6, 5): c is 4.
