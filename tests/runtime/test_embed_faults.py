@@ -116,13 +116,14 @@ def test_numbers_in_files_that_no_manifest_names_are_refused(
     library: Path, place: str, tmp_path: Path, monkeypatch
 ) -> None:
     import onnx
+    from onnx.external_data_helper import set_external_data
 
     model = graph_of()
     weight = model.graph.initializer.pop()
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "w.bin").write_bytes(weight.raw_data)
-    onnx.external_data_helper.set_external_data(weight, "w.bin", length=len(weight.raw_data))
+    set_external_data(weight, "w.bin", length=len(weight.raw_data))
     weight.ClearField("raw_data")
     constant = onnx.helper.make_node("Constant", [], ["weight"], value=weight)
     if place == "initializer":
