@@ -30,6 +30,10 @@ static uint8_t *read_ppm(const char *path, lehrnet_image *image) {
         exit(2);
     }
     fgetc(file);
+    if ((size_t)width * (size_t)height > 1 << 27) { /* a header of a few bytes is no reason to take gigabytes */
+        fprintf(stderr, "pose_image: %s has %dx%d px, expected at most 2^27\n", path, width, height);
+        exit(2);
+    }
     const size_t size = (size_t)width * (size_t)height * 3;
     uint8_t *pixels = need(malloc(size));
     if (fread(pixels, 1, size, file) != size) {

@@ -25,8 +25,12 @@
  * lehrnet_last_error and lehrnet_status_name may be called from anywhere.
  * Ownership: the caller owns all buffers that it passes, and the library keeps none of them after a call. What it
  * returns by pointer belongs to it, for as long as the call's comment says.
- * Errors: every call that can fail returns a status and leaves a sentence for lehrnet_last_error. Outputs of a failed
- * call are undefined; its session stays usable. Nothing is thrown across this interface. */
+ * Trust: a bundle may come from anywhere, except that TensorRT engines are code: see options.trust_engine.
+ * Environment: before ONNX Runtime is loaded, the first lehrnet_open sets ORT_DISABLE_TELEMETRY=1 in the process, unless
+ * it is 1 already: ONNX Runtime would send how it is used to its makers. No other thread may call getenv meanwhile.
+ * Errors: every call that can fail returns a status and leaves a sentence for lehrnet_last_error: UTF-8, in which
+ * control characters stand as \x1b. Outputs of a failed call are undefined; its session stays usable. Nothing is
+ * thrown across this interface. */
 #ifndef LEHRNET_H
 #define LEHRNET_H
 
@@ -83,9 +87,9 @@ typedef enum lehrnet_format {
 /* One picture in memory. */
 typedef struct lehrnet_image {
     int32_t format;         /* a lehrnet_format */
-    int32_t width, height;  /* px */
+    int32_t width, height;  /* px, 1 to 65536 */
     const uint8_t *data;    /* first pixel of the first row */
-    size_t stride;          /* bytes from row to row; at least a row's own */
+    size_t stride;          /* bytes from row to row; at least a row's own, at most 2^20 */
     const uint8_t *chroma;  /* NV12: the U, V plane; NULL if it follows the luma's last row. Otherwise ignored */
     size_t chroma_stride;   /* bytes; 0 is the luma's stride */
 } lehrnet_image;
@@ -107,9 +111,11 @@ typedef struct lehrnet_options {
     const char *precision;       /* an artefact of the bundle: "fp32" (default), "fp16", "int8_cpu", ... */
     const char *device;          /* "cpu" (default), "cuda", "cuda:1", "tensorrt", "tensorrt:1"; never replaced */
     const char *runtime_library; /* the runtime's library; NULL: $LEHRNET_ONNXRUNTIME, then the system's */
-    int32_t threads;             /* of the CPU; 0 (default) leaves it to the runtime */
-    int32_t max_batch;           /* people in memory at once, 1 to 1024 (default 32); more are run in turns */
+    int32_t threads;             /* of the CPU, at most 4 times what it has; 0 (default) leaves it to the runtime */
+    int32_t max_batch;           /* people in memory at once, 1 to 1024 (default 32); more are run in turns, fewer where
+                                    the model's own batch is smaller; a model of one fixed batch takes that */
     int32_t flip;                /* not 0: also run the mirrored crops and average (default 0) */
+    int32_t trust_engine;        /* 1: TensorRT engines may be opened, which can run any code (default 0: refused) */
 } lehrnet_options;
 
 /* What a session is. Pointers live until lehrnet_close. */

@@ -2,11 +2,12 @@
 #include <lehrnet.h>
 
 #include <algorithm>
-#include <cstring>
 #include <new>
+#include <thread>
 
 #include "failure.h"
 #include "session.h"
+#include "words.h"
 
 struct lehrnet_session : lehrnet::Session {
     using Session::Session;
@@ -16,14 +17,17 @@ namespace {
 
 using lehrnet::fail;
 
+// trust_engine lies where version 1 had padding, which lehrnet_options_init clears.
+static_assert(sizeof(void*) != 8 || sizeof(lehrnet_options) == 48);
+
 constexpr std::int32_t LARGEST_BATCH = 1024;
-constexpr std::int32_t MOST_THREADS = 4096;
+constexpr std::int32_t THREADS_A_CORE = 4;
 
 // Fixed, so that saying that memory ran out takes none.
 thread_local char last_error[1024] = "";
 
 lehrnet_status failed(lehrnet_status status, const char* message) {
-    std::strncpy(last_error, message, sizeof last_error - 1);
+    lehrnet::write_plain(message, last_error, sizeof last_error);
     return status;
 }
 
@@ -67,8 +71,10 @@ void check_options(const lehrnet_options& options) {
     if (options.max_batch < 1 || options.max_batch > LARGEST_BATCH) {
         fail(LEHRNET_INVALID_ARGUMENT, "options.max_batch is ", options.max_batch, ", expected 1 to ", LARGEST_BATCH);
     }
-    if (options.threads < 0 || options.threads > MOST_THREADS) {
-        fail(LEHRNET_INVALID_ARGUMENT, "options.threads is ", options.threads, ", expected 0 to ", MOST_THREADS);
+    const auto here = static_cast<std::int32_t>(std::clamp(std::thread::hardware_concurrency(), 1u, 4096u));
+    if (options.threads < 0 || options.threads > THREADS_A_CORE * here) {
+        fail(LEHRNET_INVALID_ARGUMENT, "options.threads is ", options.threads, ", expected 0 to ", THREADS_A_CORE * here,
+             ": this machine has ", here);
     }
 }
 

@@ -11,7 +11,7 @@ namespace lehrnet {
 // What a backend needs of the caller's options.
 struct BackendOptions {
     std::string device = "cpu", library;
-    int threads = 0, max_batch = 32;
+    int threads = 0;
 };
 
 class Backend {
@@ -23,20 +23,23 @@ public:
 
     virtual const char* name() const = 0;
     virtual const char* device() const = 0;
-    // The heatmaps of the first `count` crops, in the buffers that it was opened with.
+    // The one batch that the model can run; 0 if it runs any.
+    virtual int fixed_batch() const { return 0; }
+    // Once, before the first run. Both buffers hold max_batch, and outlive the backend.
+    virtual void bind(float* crops, float* heatmaps, int max_batch) = 0;
+    // The heatmaps of the first `count` crops, from buffer to buffer.
     virtual void run(int count) = 0;
 };
 
-// Both buffers hold max_batch, and outlive the backend. Failure says what is missing.
-std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, const BackendOptions& options, float* crops,
-                                          float* heatmaps);
+// A model whose input and output are those of the manifest: nothing is as large as a manifest says before a model says
+// the same. Failure says what is missing.
+std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, const BackendOptions& options);
 #ifdef LEHRNET_TENSORRT
-std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, const BackendOptions& options, float* crops,
-                                       float* heatmaps);
+std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, const BackendOptions& options);
 #endif
 #ifdef LEHRNET_FAKE_BACKEND
 // For tests of everything else: a joint's heatmap is a colour plane of the crop, averaged over each cell.
-std::unique_ptr<Backend> open_fake(const Bundle& bundle, const BackendOptions& options, float* crops, float* heatmaps);
+std::unique_ptr<Backend> open_fake(const Bundle& bundle, const BackendOptions& options);
 #endif
 
 // The number behind "cuda:1"; 0 without one. Failure for anything else.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <climits>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -36,6 +37,8 @@ struct Manifest {
     std::string input_name, output_name;
     std::string file, sha256;  // of the artefact
     std::uint64_t bytes = 0;
+    int least_batch = 1, most_batch = INT_MAX;
+    std::string built_for;  // an engine's library
 };
 
 struct Bundle {

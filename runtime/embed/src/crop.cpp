@@ -9,7 +9,8 @@
 namespace lehrnet {
 namespace {
 
-constexpr std::int32_t LARGEST_IMAGE = 1 << 16;
+constexpr std::int32_t LARGEST_IMAGE = 1 << 16;    // px
+constexpr std::size_t LARGEST_STRIDE = 1 << 20;    // bytes: four times the widest row
 
 static_assert(+BGR == +LEHRNET_BGR && +RGB == +LEHRNET_RGB && +BGRA == +LEHRNET_BGRA && +RGBA == +LEHRNET_RGBA &&
               +GRAY == +LEHRNET_GRAY && +NV12 == +LEHRNET_NV12);
@@ -48,6 +49,16 @@ std::size_t bytes_a_pixel(std::int32_t format) {
     }
 }
 
+// Rows that lie within bounds and within the address space.
+void check_plane(const char* name, const std::uint8_t* data, std::size_t stride, std::size_t row, std::size_t rows) {
+    if (stride < row || stride > LARGEST_STRIDE) {
+        fail(LEHRNET_INVALID_ARGUMENT, "image: ", name, " is ", stride, " bytes, expected ", row, " to ", LARGEST_STRIDE);
+    }
+    if (std::uint64_t{stride} * rows > UINTPTR_MAX - reinterpret_cast<std::uintptr_t>(data)) {
+        fail(LEHRNET_INVALID_ARGUMENT, "image: ", rows, " rows of ", stride, " bytes do not fit behind its data");
+    }
+}
+
 }  // namespace
 
 void check_image(const lehrnet_image* image) {
@@ -58,18 +69,14 @@ void check_image(const lehrnet_image* image) {
              LARGEST_IMAGE, " each way");
     }
     const std::size_t row = pixel * static_cast<std::size_t>(image->width);
-    if (image->stride < row) {
-        fail(LEHRNET_INVALID_ARGUMENT, "image: stride is ", image->stride, " bytes, expected at least ", row, ": ",
-             image->width, " px of ", pixel);
-    }
+    const auto rows = static_cast<std::size_t>(image->height);
+    check_plane("stride", image->data, image->stride, row, rows);
     if (image->format != LEHRNET_NV12) return;
     if (image->width % 2 || image->height % 2) {
         fail(LEHRNET_INVALID_ARGUMENT, "image is ", image->width, "x", image->height, " px, NV12 takes even numbers");
     }
-    if (image->chroma_stride && image->chroma_stride < row) {
-        fail(LEHRNET_INVALID_ARGUMENT, "image: chroma_stride is ", image->chroma_stride, " bytes, expected 0 or at least ",
-             row);
-    }
+    const std::uint8_t* chroma = image->chroma ? image->chroma : image->data + image->stride * rows;
+    check_plane("chroma_stride", chroma, image->chroma_stride ? image->chroma_stride : image->stride, row, rows / 2);
 }
 
 void check_boxes(const float* boxes, std::size_t count) {

@@ -1,6 +1,8 @@
 #include "decode.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "failure.h"
 
@@ -40,6 +42,12 @@ std::size_t arg_max(const float* values, std::size_t count) {
     return best;
 }
 
+// A box at the end of float's range has points beyond it.
+float finite(double position) {
+    constexpr double most = std::numeric_limits<float>::max();
+    return static_cast<float>(std::clamp(position, -most, most));
+}
+
 }  // namespace
 
 void decode_person(const float* heatmaps, const Affine& affine, const Spec& spec, std::size_t person,
@@ -55,8 +63,7 @@ void decode_person(const float* heatmaps, const Affine& affine, const Spec& spec
         const Offset<double> offset = spec.decode == QUARTER ? quarter_offset<double>(map, row, column)
                                                              : newton(map, row, column, spec.decode);
         const float x = to_crop(column, static_cast<float>(offset.x)), y = to_crop(row, static_cast<float>(offset.y));
-        keypoints[joint] = {static_cast<float>(affine.scale * x + affine.x),
-                            static_cast<float>(affine.scale * y + affine.y), score};
+        keypoints[joint] = {finite(affine.scale * x + affine.x), finite(affine.scale * y + affine.y), score};
     }
 }
 

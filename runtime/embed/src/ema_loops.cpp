@@ -14,17 +14,22 @@ namespace {
 
 using Index = std::int64_t;
 
+union Pun {
+    float value;
+    std::uint32_t bits;
+};
+
 // Within 2e-7 of exp, in operations that compilers turn into vectors (Cephes' expf).
 inline float fast_exp(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-#if defined(__SSE4_1__) || defined(__ARM_NEON)  // which round in one instruction
-    const float n = floorf(x * 1.44269504f + 0.5f);
-    const auto whole = static_cast<std::int32_t>(n);
-#else
-    const auto whole = static_cast<std::int32_t>(x * 1.44269504f + (x < 0 ? -0.5f : 0.5f));
-    const auto n = static_cast<float>(whole);
-#endif
+    // Added to 1.5 * 2^23 a number is rounded, and stands in the lowest bits. NaN comes out by way of r: a conversion to
+    // an integer would have no value for it.
+    constexpr float rounder = 12582912.0f;
+    constexpr std::uint32_t rounder_bits = 0x4B400000;
+    Pun shifted, power;
+    shifted.value = x * 1.44269504f + rounder;
+    const float n = shifted.value - rounder;
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float y = 1.9875691500e-4f;
     y = y * r + 1.3981999507e-3f;
@@ -33,10 +38,7 @@ inline float fast_exp(float x) {
     y = y * r + 1.6666665459e-1f;
     y = y * r + 5.0000001201e-1f;
     y = y * r * r + r + 1;
-    union {
-        std::int32_t bits;
-        float value;
-    } power = {(whole + 127) * (1 << 23)};
+    power.bits = (shifted.bits - rounder_bits + 127) << 23;
     return y * power.value;
 }
 
@@ -183,7 +185,7 @@ void ema_group(const Ema& ema, const float* x, const float* shortcut, float* out
 #pragma omp simd
             for (Index z = 0; z < width; ++z) {
                 const float value = x[at + z] * weights[z] + shortcut[at + z];
-                out[at + z] = value > 0 ? value : 0;
+                out[at + z] = value < 0 ? 0 : value;  // NaN stays, and is noticed at the end
             }
         }
     }

@@ -3,6 +3,7 @@
 
 #include <lehrnet.h>
 
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 
@@ -18,6 +19,7 @@ public:
 template <class... Parts>
 [[noreturn]] void fail(lehrnet_status status, const Parts&... parts) {
     std::ostringstream text;
+    text.imbue(std::locale::classic());  // no "1,024" where the program's locale says so
     (text << ... << parts);
     throw Failure(status, text.str());
 }

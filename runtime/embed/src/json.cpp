@@ -1,11 +1,13 @@
 #include "json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <locale>
 #include <sstream>
 #include <stdexcept>
+
+#include "words.h"
 
 namespace lehrnet::json {
 namespace {
@@ -17,6 +19,11 @@ public:
     explicit Reader(std::string_view text) : text_(text) {}
 
     Value document() {
+        for (std::size_t length = 0; at_ < text_.size(); at_ += length) {
+            length = utf8_length(text_.substr(at_));
+            if (length == 0) wrong("no UTF-8");
+        }
+        at_ = 0;
         Value value = read(0);
         skip_space();
         if (at_ != text_.size()) wrong("more after the end");
@@ -56,7 +63,7 @@ private:
             case 't': if (take("true")) return {true}; break;
             case 'f': if (take("false")) return {false}; break;
             case 'n': if (take("null")) return {nullptr}; break;
-            default: return {number()};
+            default: return number();
         }
         wrong("an unknown word");
     }
@@ -71,7 +78,8 @@ private:
             if (peek() != '"') wrong("expected a key");
             std::string key = string();
             expect(':', "expected ':'");
-            members.insert_or_assign(std::move(key), read(depth + 1));
+            if (members.count(key)) wrong("a key that stands twice ends");
+            members.emplace(std::move(key), read(depth + 1));
             skip_space();
         } while (take(","));
         expect('}', "expected ',' or '}'");
@@ -151,32 +159,60 @@ private:
         byte(0x80 | (code & 0x3F));
     }
 
-    double number() {
-        if (take("NaN")) return std::numeric_limits<double>::quiet_NaN();
-        if (take("Infinity")) return std::numeric_limits<double>::infinity();
-        if (take("-Infinity")) return -std::numeric_limits<double>::infinity();
-        const std::size_t end = std::min(text_.find_first_not_of("+-.0123456789eE", at_), text_.size());
-        const std::string digits(text_.substr(at_, end - at_));
-        const bool starts_well = !digits.empty() && (digits[0] == '-' || (digits[0] >= '0' && digits[0] <= '9'));
-        std::istringstream stream(digits);  // std::from_chars for double is missing before GCC 11
+    std::size_t digits() {
+        const std::size_t start = at_;
+        while (peek() >= '0' && peek() <= '9') ++at_;
+        if (at_ == start) wrong("expected a value");
+        return at_ - start;
+    }
+
+    Value number() {
+        const std::size_t start = at_;
+        take("-");
+        const bool zero = peek() == '0';
+        const std::size_t count = digits();
+        if (zero && count > 1) wrong("a number that begins with 0 ends");
+        const std::size_t whole = at_;
+        if (take(".")) digits();
+        if (take("e") || take("E")) {
+            if (!take("+")) take("-");
+            digits();
+        }
+        const std::string text(text_.substr(start, at_ - start));
+        if (at_ == whole && count <= 18) return {std::stoll(text)};
+        std::istringstream stream(text);  // std::from_chars for double is missing before GCC 11
         stream.imbue(std::locale::classic());
         double value = 0;
-        if (!starts_well || !(stream >> value) || stream.peek() != std::istringstream::traits_type::eof()) {
-            wrong("expected a value");
-        }
-        at_ = end;
-        return value;
+        if (!(stream >> value) || !std::isfinite(value)) wrong("a number too large ends");
+        return {value};
     }
 
     std::string_view text_;
     std::size_t at_ = 0;
 };
 
+const char* kind_of(const Value& value) {
+    static constexpr const char* kinds[] = {"null", "true or false", "a whole number", "a number", "a string", "an array",
+                                            "an object"};
+    return kinds[value.content.index()];
+}
+
+[[noreturn]] void wanted(const std::string& what, const Value& value) {
+    throw std::runtime_error("expected " + what + ", found " + kind_of(value));
+}
+
 template <class Kind>
 const Kind& get(const Value& value, const char* name) {
     const Kind* found = std::get_if<Kind>(&value.content);
-    if (!found) throw std::runtime_error(std::string("expected ") + name);
+    if (!found) wanted(name, value);
     return *found;
+}
+
+std::string shown(double value) {
+    std::ostringstream text;
+    text.imbue(std::locale::classic());
+    text << value;
+    return text.str();
 }
 
 }  // namespace
@@ -190,20 +226,38 @@ const Value& Value::operator[](const std::string& key) const {
     return found->second;
 }
 
-bool Value::has(const std::string& key) const { return object().count(key) > 0; }
+bool Value::has(const std::string& key) const {
+    const auto found = object().find(key);
+    return found != object().end() && !std::holds_alternative<std::nullptr_t>(found->second.content);
+}
+
 const Value::Array& Value::array() const { return get<Array>(*this, "an array"); }
 const Value::Object& Value::object() const { return get<Object>(*this, "an object"); }
 const std::string& Value::string() const { return get<std::string>(*this, "a string"); }
-double Value::number() const { return get<double>(*this, "a number"); }
 bool Value::boolean() const { return get<bool>(*this, "true or false"); }
 
-long long Value::integer(long long lowest, long long highest) const {
+double Value::number() const {
+    if (const long long* whole = std::get_if<long long>(&content)) return static_cast<double>(*whole);
+    return get<double>(*this, "a number");
+}
+
+double Value::number(double lowest, double highest) const {
     const double value = number();
-    if (!(value >= static_cast<double>(lowest) && value <= static_cast<double>(highest)) || value != std::floor(value)) {
-        throw std::runtime_error("expected a whole number from " + std::to_string(lowest) + " to " +
-                                 std::to_string(highest));
+    if (!(value >= lowest && value <= highest)) {
+        throw std::runtime_error("expected a number from " + shown(lowest) + " to " + shown(highest) + ", found " +
+                                 shown(value));
     }
-    return static_cast<long long>(value);
+    return value;
+}
+
+long long Value::integer(long long lowest, long long highest) const {
+    const std::string range = "a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest);
+    const long long* value = std::get_if<long long>(&content);
+    if (!value) wanted(range, *this);
+    if (*value < lowest || *value > highest) {
+        throw std::runtime_error("expected " + range + ", found " + std::to_string(*value));
+    }
+    return *value;
 }
 
 }  // namespace lehrnet::json

@@ -6,6 +6,6 @@
 namespace lehrnet {
 
 // Make them known to a session that is about to be created.
-OrtStatus* add_operators(const OrtApi* api, OrtSessionOptions* options);
+OrtStatus* add_operators(const OrtApi* api, OrtSessionOptions* options) noexcept;
 
 }  // namespace lehrnet

@@ -6,9 +6,13 @@
 
 #include "decode.h"
 #include "failure.h"
+#include "words.h"
 
 namespace lehrnet {
 namespace {
+
+constexpr std::size_t LARGEST_BUFFERS = SIZE_MAX / 2 < (std::size_t{1} << 31) ? SIZE_MAX / 2 : std::size_t{1} << 32;  // bytes
+constexpr std::size_t MOST_ITEMS = 1 << 20;
 
 void check_capacity(std::size_t capacity, std::size_t wanted, const char* what, const void* buffer) {
     if (capacity < wanted) {
@@ -23,26 +27,76 @@ std::size_t product(std::size_t count, std::size_t each) {
     return count * each;
 }
 
+// Counts first, and only then what they count.
+void check_items(const lehrnet_item* items, std::size_t item_count, std::size_t joints, const void* keypoints,
+                 std::size_t capacity) {
+    if (item_count > 0 && !items) fail(LEHRNET_INVALID_ARGUMENT, "items is NULL, but their count is ", item_count);
+    if (item_count > MOST_ITEMS) {
+        fail(LEHRNET_INVALID_ARGUMENT, "item_count is ", item_count, ", expected at most ", MOST_ITEMS);
+    }
+    std::size_t people = 0;
+    for (std::size_t i = 0; i < item_count; ++i) {
+        product(items[i].count, joints);
+        people += items[i].count;
+        product(people, joints);  // of at most SIZE_MAX / 8 people: the sum cannot wrap
+    }
+    check_capacity(capacity, people * joints, "keypoints", keypoints);
+    for (std::size_t i = 0; i < item_count; ++i) {
+        check_image(&items[i].image);
+        check_boxes(items[i].boxes, items[i].count);
+    }
+}
+
 bool ends_with(const std::string& text, const std::string& end) {
     return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-std::unique_ptr<Backend> open_backend(const Bundle& bundle, const BackendOptions& options, float* crops,
-                                      float* heatmaps) {
-#ifdef LEHRNET_FAKE_BACKEND
-    if (options.device == "fake") return open_fake(bundle, options, crops, heatmaps);
-#endif
-    const std::string& file = bundle.manifest.file;
-    if (ends_with(file, ".onnx")) return open_onnxruntime(bundle, options, crops, heatmaps);
-    if (ends_with(file, ".engine")) {
 #ifdef LEHRNET_TENSORRT
-        return open_tensorrt(bundle, options, crops, heatmaps);
+constexpr bool WITH_TENSORRT = true;
 #else
+constexpr bool WITH_TENSORRT = false;
+std::unique_ptr<Backend> open_tensorrt(const Bundle&, const BackendOptions&) { return nullptr; }
+#endif
+
+std::unique_ptr<Backend> open_engine(const Bundle& bundle, const BackendOptions& backend, const lehrnet_options& options) {
+    const std::string file = clipped(bundle.manifest.file);
+    // Exactly 1: where an older caller's struct has padding, anything may lie.
+    if (options.trust_engine != 1) {
+        fail(LEHRNET_INVALID_ARGUMENT, file, " is a TensorRT engine, and an engine can run code: set options.trust_engine "
+             "to 1 if you built it or trust who did, or take an ONNX graph of the bundle");
+    }
+    if (bundle.manifest.built_for.empty()) {
+        fail(LEHRNET_BAD_BUNDLE, file, " is a TensorRT engine without a built_for: build it again");
+    }
+    if (!WITH_TENSORRT) {
         fail(LEHRNET_BACKEND_MISSING, file, " is a TensorRT engine, and this library was built without TensorRT: see "
              "LEHRNET_TENSORRT in its CMakeLists.txt");
-#endif
     }
-    fail(LEHRNET_INVALID_ARGUMENT, file, " is not for this library: expected an ONNX graph or a TensorRT engine");
+    return open_tensorrt(bundle, backend);
+}
+
+std::unique_ptr<Backend> open_backend(const Bundle& bundle, const lehrnet_options& options) {
+    BackendOptions backend;
+    backend.device = options.device;
+    backend.library = options.runtime_library ? options.runtime_library : "";
+    backend.threads = options.threads;
+#ifdef LEHRNET_FAKE_BACKEND
+    if (backend.device == "fake") return open_fake(bundle, backend);
+#endif
+    const std::string& file = bundle.manifest.file;
+    if (ends_with(file, ".onnx")) return open_onnxruntime(bundle, backend);
+    if (ends_with(file, ".engine")) return open_engine(bundle, backend, options);
+    fail(LEHRNET_INVALID_ARGUMENT, clipped(file), " is not for this library: expected an ONNX graph or a TensorRT engine");
+}
+
+// How many people are run at once: what the caller allows, as far as the model does.
+int batch_of(const Backend& backend, const Manifest& manifest, int allowed) {
+    if (backend.fixed_batch() > 0) return backend.fixed_batch();
+    if (allowed < manifest.least_batch) {
+        fail(LEHRNET_INVALID_ARGUMENT, "options.max_batch is ", allowed, ", but ", clipped(manifest.file),
+             " takes at least ", manifest.least_batch, " crops");
+    }
+    return std::min(allowed, manifest.most_batch);
 }
 
 }  // namespace
@@ -57,27 +111,32 @@ int device_number(const std::string& device, const std::string& kind) {
 }
 
 Session::Session(const std::string& folder, const lehrnet_options& options)
-    : bundle_(open_bundle(folder, options.precision)), precision_(options.precision), max_batch_(options.max_batch),
-      flip_(options.flip != 0) {
-    const auto batch = static_cast<std::size_t>(max_batch_);
+    : bundle_(open_bundle(folder, options.precision)), precision_(options.precision), flip_(options.flip != 0),
+      crop_spec_(crop_spec(spec())), backend_(open_backend(bundle_, options)) {
+    bundle_.model = {};
     mirror_.resize(spec().joints.size());
     std::iota(mirror_.begin(), mirror_.end(), 0);
     for (const auto& [left, right] : spec().flip_pairs) mirror_[left] = right, mirror_[right] = left;
     for (const std::string& joint : spec().joints) joint_names_.push_back(joint.c_str());
     for (const auto& [from, to] : spec().limbs) limbs_.insert(limbs_.end(), {from, to});
+    max_batch_ = batch_of(*backend_, bundle_.manifest, options.max_batch);
+    allocate();
+    backend_->bind(crops_.data(), heatmaps_.data(), max_batch_);
+}
+
+// After the model was opened: its input and output have the sizes that the manifest says.
+void Session::allocate() {
+    const auto batch = static_cast<std::size_t>(max_batch_);
+    const std::size_t person = sizeof(float) * (spec().crop_size() + (flip_ ? 2 : 1) * spec().heatmaps_size());
+    if (batch > LARGEST_BUFFERS / person) {
+        fail(LEHRNET_OUT_OF_MEMORY, "a batch of ", batch, " takes ", batch * person, " bytes, expected at most ",
+             LARGEST_BUFFERS, ": set options.max_batch to ", LARGEST_BUFFERS / person, " or less");
+    }
     crops_.resize(batch * spec().crop_size());
     heatmaps_.resize(batch * spec().heatmaps_size());
     if (flip_) unmirrored_.resize(heatmaps_.size());
     affines_.resize(batch);
-    crop_spec_ = crop_spec(spec());
     columns_.resize(spec().input_width);
-    BackendOptions backend;
-    backend.device = options.device;
-    backend.library = options.runtime_library ? options.runtime_library : "";
-    backend.threads = options.threads;
-    backend.max_batch = max_batch_;
-    backend_ = open_backend(bundle_, backend, crops_.data(), heatmaps_.data());
-    bundle_.model = {};
 }
 
 void Session::describe(lehrnet_info& info) const {
@@ -103,14 +162,7 @@ void Session::describe(lehrnet_info& info) const {
 
 void Session::run_many(const lehrnet_item* items, std::size_t item_count, lehrnet_keypoint* keypoints,
                        std::size_t capacity) {
-    if (item_count > 0 && !items) fail(LEHRNET_INVALID_ARGUMENT, "items is NULL, but their count is ", item_count);
-    std::size_t people = 0;
-    for (std::size_t i = 0; i < item_count; ++i) {
-        check_image(&items[i].image);
-        check_boxes(items[i].boxes, items[i].count);
-        people += items[i].count;
-    }
-    check_capacity(capacity, product(people, spec().joints.size()), "keypoints", keypoints);
+    check_items(items, item_count, spec().joints.size(), keypoints, capacity);
     std::size_t done = 0;
     int waiting = 0;
     for (std::size_t i = 0; i < item_count; ++i) {
@@ -154,9 +206,9 @@ void Session::run_backend(int count) {
 
 void Session::crop(const lehrnet_image* image, const float* boxes, std::size_t count, float* crops,
                    std::size_t capacity) {
+    check_capacity(capacity, product(count, spec().crop_size()), "floats of crops", crops);
     check_image(image);
     check_boxes(boxes, count);
-    check_capacity(capacity, product(count, spec().crop_size()), "floats of crops", crops);
     for (std::size_t i = 0; i < count; ++i) {
         crop_person(*image, person_affine(boxes + 4 * i, crop_spec_), crop_spec_, columns_,
                     crops + i * spec().crop_size());
@@ -179,8 +231,9 @@ void Session::run_network(const float* crops, std::size_t count, float* heatmaps
 void Session::decode(const float* heatmaps, const float* boxes, std::size_t count, lehrnet_keypoint* keypoints,
                      std::size_t capacity) const {
     if (count > 0 && !heatmaps) fail(LEHRNET_INVALID_ARGUMENT, "heatmaps is NULL, but their count is ", count);
-    check_boxes(boxes, count);
+    product(count, spec().heatmaps_size());
     check_capacity(capacity, product(count, spec().joints.size()), "keypoints", keypoints);
+    check_boxes(boxes, count);
     for (std::size_t i = 0; i < count; ++i) {
         decode_person(heatmaps + i * spec().heatmaps_size(), person_affine(boxes + 4 * i, crop_spec_), spec(), i,
                       keypoints + i * spec().joints.size());

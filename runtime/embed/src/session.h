@@ -28,6 +28,7 @@ public:
                 std::size_t capacity) const;
 
 private:
+    void allocate();
     void run_batch(std::size_t first, int count, lehrnet_keypoint* keypoints);
     void run_backend(int count);
 
@@ -36,7 +37,7 @@ private:
     std::vector<int> mirror_;  // by joint: its opposite
     std::vector<const char*> joint_names_;
     std::vector<std::int32_t> limbs_;
-    int max_batch_;
+    int max_batch_ = 0;
     bool flip_;
     std::vector<float> crops_, heatmaps_, unmirrored_;
     std::vector<Affine> affines_;

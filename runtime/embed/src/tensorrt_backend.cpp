@@ -4,6 +4,7 @@
 #include <NvInfer.h>
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <mutex>
 
 #include "backend.h"
@@ -44,21 +45,41 @@ struct Batch {
 
 class TensorRt final : public Backend {
 public:
-    TensorRt(const Bundle& bundle, const BackendOptions& options, float* crops, float* heatmaps)
-        : manifest_(bundle.manifest), device_(options.device), crops_(crops), heatmaps_(heatmaps),
-          batches_(static_cast<std::size_t>(options.max_batch) + 1) {
+    TensorRt(const Bundle& bundle, const BackendOptions& options) : manifest_(bundle.manifest), device_(options.device) {
         check(cudaSetDevice(device_number(options.device, "cuda")), "the GPU cannot be used");
-        try {
-            open(bundle, options);
-        } catch (...) {
-            release();
-            throw;
-        }
+        open(bundle);
     }
-    ~TensorRt() override { release(); }
+    ~TensorRt() override {
+        for (Batch& batch : batches_) {
+            if (batch.graph) cudaGraphExecDestroy(batch.graph);
+        }
+        batches_.clear();
+        if (crops_pinned_) cudaHostUnregister(crops_);
+        if (heatmaps_pinned_) cudaHostUnregister(heatmaps_);
+        cudaFree(device_crops_);
+        cudaFree(device_heatmaps_);
+        if (stream_) cudaStreamDestroy(stream_);
+    }
 
     const char* name() const override { return "tensorrt"; }
     const char* device() const override { return device_.c_str(); }
+
+    // On failure the destructor frees what was had.
+    void bind(float* crops, float* heatmaps, int max_batch) override {
+        crops_ = crops;
+        heatmaps_ = heatmaps;
+        const auto batch = static_cast<std::size_t>(max_batch);
+        batches_.resize(batch + 1);
+        const std::size_t crops_bytes = sizeof(float) * batch * spec().crop_size();
+        const std::size_t heatmaps_bytes = sizeof(float) * batch * spec().heatmaps_size();
+        check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "no stream");
+        check(cudaMalloc(&device_crops_, crops_bytes), "no room for crops on the GPU");
+        check(cudaMalloc(&device_heatmaps_, heatmaps_bytes), "no room for heatmaps on the GPU");
+        check(cudaHostRegister(crops_, crops_bytes, cudaHostRegisterDefault), "crops cannot be pinned");
+        crops_pinned_ = true;
+        check(cudaHostRegister(heatmaps_, heatmaps_bytes, cudaHostRegisterDefault), "heatmaps cannot be pinned");
+        heatmaps_pinned_ = true;
+    }
 
     void run(int count) override {
         Batch& batch = batches_[count];
@@ -70,7 +91,7 @@ public:
 private:
     const Spec& spec() const { return manifest_.spec; }
 
-    void open(const Bundle& bundle, const BackendOptions& options) {
+    void open(const Bundle& bundle) {
         runtime_.reset(nvinfer1::createInferRuntime(log_));
         if (!runtime_) fail(LEHRNET_BACKEND_MISSING, "TensorRT cannot start: ", log_.last());
         engine_.reset(runtime_->deserializeCudaEngine(bundle.model.data(), bundle.model.size()));
@@ -78,21 +99,19 @@ private:
             fail(LEHRNET_BACKEND_FAILED, manifest_.file, " is not an engine for this machine: ", log_.last(),
                  "; build it again here");
         }
-        for (const std::string& name : {manifest_.input_name, manifest_.output_name}) {
-            if (engine_->getTensorDataType(name.c_str()) != nvinfer1::DataType::kFLOAT) {
-                fail(LEHRNET_BAD_BUNDLE, manifest_.file, ": its ", name, " is not float");
-            }
-        }
-        const auto batch = static_cast<std::size_t>(options.max_batch);
-        crops_bytes_ = sizeof(float) * batch * spec().crop_size();
-        heatmaps_bytes_ = sizeof(float) * batch * spec().heatmaps_size();
-        check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "no stream");
-        check(cudaMalloc(&device_crops_, crops_bytes_), "no room for crops on the GPU");
-        check(cudaMalloc(&device_heatmaps_, heatmaps_bytes_), "no room for heatmaps on the GPU");
-        check(cudaHostRegister(crops_, crops_bytes_, cudaHostRegisterDefault), "crops cannot be pinned");
-        crops_pinned_ = true;
-        check(cudaHostRegister(heatmaps_, heatmaps_bytes_, cudaHostRegisterDefault), "heatmaps cannot be pinned");
-        heatmaps_pinned_ = true;
+        check_shape(manifest_.input_name, {-1, 3, spec().input_height, spec().input_width});
+        check_shape(manifest_.output_name, {-1, static_cast<std::int64_t>(spec().joints.size()), spec().heatmap_height(),
+                                            spec().heatmap_width()});
+    }
+
+    // The engine's own words about its input or output must be the manifest's; of the batch, profiles speak.
+    void check_shape(const std::string& name, const std::array<std::int64_t, 4>& wanted) const {
+        const nvinfer1::Dims found = engine_->getTensorShape(name.c_str());
+        bool same = found.nbDims == 4 && engine_->getTensorDataType(name.c_str()) == nvinfer1::DataType::kFLOAT;
+        for (int i = 1; same && i < 4; ++i) same = found.d[i] == wanted[static_cast<std::size_t>(i)];
+        if (same) return;
+        fail(LEHRNET_BAD_BUNDLE, manifest_.file, ": its ", name, " is not the manifest's: expected float (n, ", wanted[1],
+             ", ", wanted[2], ", ", wanted[3], "); export the bundle again");
     }
 
     // The profile whose range holds so many crops.
@@ -140,22 +159,9 @@ private:
         check(made, "the CUDA graph cannot be made");
     }
 
-    void release() {
-        for (Batch& batch : batches_) {
-            if (batch.graph) cudaGraphExecDestroy(batch.graph);
-        }
-        batches_.clear();
-        if (crops_pinned_) cudaHostUnregister(crops_);
-        if (heatmaps_pinned_) cudaHostUnregister(heatmaps_);
-        cudaFree(device_crops_);
-        cudaFree(device_heatmaps_);
-        if (stream_) cudaStreamDestroy(stream_);
-    }
-
     const Manifest& manifest_;
     std::string device_;
-    float *crops_, *heatmaps_;
-    std::size_t crops_bytes_ = 0, heatmaps_bytes_ = 0;
+    float *crops_ = nullptr, *heatmaps_ = nullptr;
     bool crops_pinned_ = false, heatmaps_pinned_ = false;
     Log log_;
     std::unique_ptr<nvinfer1::IRuntime> runtime_;
@@ -167,9 +173,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, const BackendOptions& options, float* crops,
-                                       float* heatmaps) {
-    return std::make_unique<TensorRt>(bundle, options, crops, heatmaps);
+std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, const BackendOptions& options) {
+    return std::make_unique<TensorRt>(bundle, options);
 }
 
 }  // namespace lehrnet

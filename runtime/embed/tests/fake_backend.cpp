@@ -8,10 +8,15 @@ namespace {
 
 class Fake final : public Backend {
 public:
-    Fake(const Spec& spec, const float* crops, float* heatmaps) : spec_(spec), crops_(crops), heatmaps_(heatmaps) {}
+    explicit Fake(const Spec& spec) : spec_(spec) {}
 
     const char* name() const override { return "fake"; }
     const char* device() const override { return "fake"; }
+
+    void bind(float* crops, float* heatmaps, int) override {
+        crops_ = crops;
+        heatmaps_ = heatmaps;
+    }
 
     void run(int count) override {
         const int width = spec_.input_width, joints = static_cast<int>(spec_.joints.size());
@@ -32,15 +37,15 @@ public:
 
 private:
     const Spec& spec_;
-    const float* crops_;
-    float* heatmaps_;
+    const float* crops_ = nullptr;
+    float* heatmaps_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> open_fake(const Bundle& bundle, const BackendOptions& options, float* crops, float* heatmaps) {
+std::unique_ptr<Backend> open_fake(const Bundle& bundle, const BackendOptions& options) {
     if (options.library == "broken") fail(LEHRNET_BACKEND_FAILED, "asked to fail");
-    return std::make_unique<Fake>(bundle.manifest.spec, crops, heatmaps);
+    return std::make_unique<Fake>(bundle.manifest.spec);
 }
 
 }  // namespace lehrnet

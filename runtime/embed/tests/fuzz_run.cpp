@@ -1,29 +1,8 @@
 // lehrnet_run on pictures of any format, size and stride, and on any boxes. $LEHRNET_GOLDEN is tests/golden.
-#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "check.h"
-
-namespace {
-
-// Takes numbers from the input's front; zero when it is used up.
-struct Source {
-    const std::uint8_t* data;
-    std::size_t size;
-
-    template <class Number>
-    Number take() {
-        Number value{};
-        const std::size_t bytes = std::min(size, sizeof value);
-        std::memcpy(&value, data, bytes);
-        data += bytes;
-        size -= bytes;
-        return value;
-    }
-};
-
-}  // namespace
+#include "source.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static lehrnet_session* session = open_fake_session(std::string(std::getenv("LEHRNET_GOLDEN")) + "/dark", 2, true);
