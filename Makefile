@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow kernels operators lint check clean
+.PHONY: demo test slow fuzz kernels operators lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -15,6 +15,12 @@ test: $(READY)  ## the unmarked tests: two to three minutes on two cores
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[rtx-build]"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
+
+fuzz: $(READY)  ## files as a fuzzer writes them, for about an hour; the C library's fuzzers too where clang is
+	LEHRNET_FUZZ_EXAMPLES=20000 OMP_NUM_THREADS=1 $(BIN)/pytest tests/test_fuzz.py tests/model/test_strange_checkpoints.py
+	! command -v clang++ || (cmake -S runtime/embed --preset fuzz -G Ninja \
+		-DONNXRUNTIME_INCLUDE_DIR=$(or $(ONNXRUNTIME_INCLUDE_DIR),$(CURDIR)/build/onnxruntime/include) \
+		&& cmake --build build/embed/fuzz --target fuzz)
 
 kernels: $(READY) build/cuda12/ready  ## CUDA kernels for every GPU, with nvcc 13 and NVRTC 12; the runtime finds them
 	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin

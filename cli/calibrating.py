@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .command import size
+from .command import number, size
 
 if TYPE_CHECKING:
     from ..export.precisions import Calibration
@@ -48,9 +48,9 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="of clipping (%(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of the choice of people (%(default)s)")
     group.add_argument("--effort", choices=EFFORTS, default="quick", help="of the search for units (%(default)s)")
-    group.add_argument("--max-ap-drop", type=float, metavar="X", help=f"that INT8 may cost ({LABELLED.ap:g})")
+    group.add_argument("--max-ap-drop", type=number, metavar="X", help=f"that INT8 may cost ({LABELLED.ap:g})")
     group.add_argument(
-        "--max-oks-drop", type=float, metavar="X", help=f"against FP32's keypoints, labels or not ({LABELLED.oks:g})"
+        "--max-oks-drop", type=number, metavar="X", help=f"against FP32's keypoints, labels or not ({LABELLED.oks:g})"
     )
 
 

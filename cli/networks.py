@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, bundle_or_default, size
+from .command import CHECK_FAILED, Command, bundle_or_default, number, size
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the .safetensors to write")
     parser.add_argument("--steps", type=int, default=Tuning.steps, help="(%(default)s)")
     parser.add_argument("--batch", type=int, default=Tuning.batch, help="people in a step (%(default)s)")
-    parser.add_argument("--rate", type=float, default=Tuning.learning_rate, help="of learning (%(default)s)")
+    parser.add_argument("--rate", type=number, default=Tuning.learning_rate, help="of learning (%(default)s)")
     add_calibration(parser)
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")

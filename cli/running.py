@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, add_running, bundle_or_default, report_bad
+from .command import CHECK_FAILED, Command, add_running, bundle_or_default, number, report_bad
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add_running(parser)
     parser.add_argument("--otherwise", metavar="PRECISION", help="what may run where that cannot, such as fp32")
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, steadier")
-    parser.add_argument("--min-score", type=float, default=MIN_SCORE, help="of a joint that is drawn (%(default)s)")
+    parser.add_argument("--min-score", type=number, default=MIN_SCORE, help="of a joint that is drawn (%(default)s)")
     parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger images (%(default)s)"
     )

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, add_running, folders, report_bad, shares, size
+from .command import CHECK_FAILED, Command, add_running, folders, number, report_bad, shares, size
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=size, metavar="HxW", help="train on smaller crops than the recipe's")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--batch", type=int, help="instead of the recipe's")
-    parser.add_argument("--rate", type=float, help="of learning, instead of the recipe's")
+    parser.add_argument("--rate", type=number, help="of learning, instead of the recipe's")
     parser.add_argument(
         "--mix", type=shares, default={}, metavar="NAME=X,...", help="how often an epoch shows a folder"
     )
@@ -66,7 +66,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--start", type=Path, metavar="CHECKPOINT", help="begin from these weights; --network may add EMA to them"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="end the schedule by then")
+    parser.add_argument("--time-budget", type=number, metavar="MINUTES", help="end the schedule by then")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="pieces of a batch, to save memory")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 on a CPU that has it (avx512_bf16, AMX)")

@@ -17,7 +17,7 @@ from .headers import KINDS, header_of, read_header
 
 MAX_PIXELS = 200_000_000  # the largest sensors of telephones; 600 MB decoded
 LARGEST_FILE = 2 << 30  # bytes
-JPEG_END = b"\xff\xd9"
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # libjpeg's words for pixels that it made up; what it says of surplus bytes does not matter.
 CUT_OFF = (b"premature end of data segment", b"Premature end of JPEG file")
 _one_at_a_time = threading.Lock()
@@ -39,6 +39,8 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -
     content = _content(path)
     header = header_of(content)
     if header is None:
+        if content.startswith(JPEG_START):
+            raise ValueError(f"{path} is cut off: a JPEG without pixels; fetch it again")
         raise ValueError(f"{path} is no picture that lehrnet reads, expected {KINDS}")
     if header.width * header.height > max_pixels:
         raise ValueError(

@@ -207,26 +207,28 @@ def predict_to_folder(
     person as they come, at the end `keypoints.json` with all of them, and `failures.json` where an image could not be
     read. `lines` gets the results too, as JSON lines. ValueError where a picture would be written over an input.
     """
-    summary = Summary()
+    summary, writer = Summary(), None
     if out is not None:
         _check_apart(source, out)
-        _make_folder(out)
-    writer = None if out is None else _new_file(out / LINES)
+    found = predict_files(estimator, source, summary, max_pixels=max_pixels, progress=progress)
     try:
-        found = predict_files(estimator, source, summary, max_pixels=max_pixels, progress=progress)
         for prediction in found:
+            if out is not None and writer is None:  # not before something was found to be readable
+                writer = _new_file(out / LINES)
             summary.images, summary.people = summary.images + 1, summary.people + len(prediction.poses)
             text = "".join(json.dumps(result) + "\n" for result in coco_results(prediction, source))
             for file in (writer, lines):
                 if file is not None:
                     file.write(text)
-            if writer is not None and out is not None:
+            if out is not None and writer is not None:
                 writer.flush()
                 write_picture(out / picture_name(source.name(prediction.path)), prediction, estimator, min_score)
     finally:
         if writer is not None:
             writer.close()
     if out is not None:
+        if writer is None:  # nothing was read
+            _new_file(out / LINES).close()
         _finish(out, summary)
     return summary
 
@@ -274,15 +276,12 @@ def _finish(out: Path, summary: Summary) -> None:
 
 def _new_file(path: Path) -> IO[str]:
     """A file that nobody else has under another name: a link in its place is removed, not followed."""
-    path.unlink(missing_ok=True)
-    return path.open("x", encoding="utf-8")
-
-
-def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        return path.open("x", encoding="utf-8")
     except OSError as error:
-        raise OSError(f"cannot write {folder}: {error.strerror}; choose a folder that can be written") from error
+        raise OSError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
 
 
 def coco_results(prediction: Prediction, source: Source) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ class Pack:
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         header = header_of(self.pictures[row].tobytes())  # before anything of that size is allocated
-        found = None if header is None else (header.height, header.width)
+        found = (header.height, header.width) if header and header.kind == "JPEG" else None
         try:
             picture = cv2.imdecode(self.pictures[row], cv2.IMREAD_COLOR) if found == self.size else None
         except cv2.error:

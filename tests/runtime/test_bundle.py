@@ -57,7 +57,7 @@ def test_a_missing_artefact_is_named(bundle: Path) -> None:
         (lambda content: content["input"].update(colour_order="bgr"), "input.colour_order is 'bgr', expected 'rgb'"),
         (lambda content: content["output"].update(stride=8), "output.stride is 8, expected 4"),
         (lambda content: content["pose"].update(input_size=[64.0, 64]), r"input_size\[0\] is 64.0, expected a whole"),
-        (lambda content: content["pose"].update(input_size=[64, 1 << 20]), "at most"),
+        (lambda content: content["pose"].update(input_size=[64, 1 << 20]), "up to 4096"),
         (lambda content: content["pose"].update(mean=["a", 0, 0]), r"pose.mean\[0\] is 'a', expected a finite number"),
         (lambda content: content["pose"].update(padding=float("inf")), "Infinity, which is no number of JSON"),
         (lambda content: content["pose"]["skeleton"].update(name="mpii16"), "is not lehrnet's of that name"),

@@ -105,7 +105,7 @@ def test_an_estimator_splits_people_over_the_engine_s_batches(
     pipeline, engine: Path, fake_cuda, stand_ins, monkeypatch
 ) -> None:
     monkeypatch.setattr("lehrnet.runtime.cuda_kernels.kernel_image", lambda gpu: b"kernels")
-    estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx")
+    estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx", trust_engine=True)
     image, many = picture(3, 90, 120), np.concatenate([BOXES] * 3)[:11]
     found = estimator(image, many)
     expected = wanted([(image, many)], estimator.spec, stand_ins)
@@ -118,7 +118,7 @@ def test_without_kernels_crop_and_decode_stay_on_the_cpu_and_it_says_so(
     engine: Path, fake_trt, stand_ins, monkeypatch, caplog, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("lehrnet.runtime.cuda_kernels.kernel_image", partial(kernel_image, folder=tmp_path))
-    estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx")
+    estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx", trust_engine=True)
     assert "until then crop and decode run on the CPU" in caplog.text
     image = picture(3, 90, 120)
     expected = wanted([(image, BOXES)], estimator.spec, stand_ins)
@@ -191,7 +191,7 @@ def test_a_frame_on_another_gpu_is_refused(pipeline, fake_cuda) -> None:
 
 
 def test_a_frame_on_the_gpu_is_not_copied_in_silence(tiny_bundle: Path, fake_cuda) -> None:
-    estimator = PoseEstimator.open(tiny_bundle, device="cpu")
+    estimator = PoseEstimator.open(tiny_bundle, device="cpu", trust_engine=True)
     with pytest.raises(ValueError, match="the frame lies on a GPU"):
         estimator(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])  # type: ignore[arg-type]
 
