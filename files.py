@@ -34,12 +34,25 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # renameat2(2)
 
 
+class NoRoomError(OSError):
+    """The disk is full; nothing was changed."""
+
+    def __init__(self, path: Path, wanted: int) -> None:
+        self.wanted = wanted
+        free = shutil.disk_usage(path.parent if path.parent.is_dir() else Path.cwd()).free
+        super().__init__(
+            f"no room for {path}: it takes at least {wanted / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free; "
+            "nothing was changed. Free some, or write elsewhere"
+        )
+
+
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, size: int | None = None) -> Iterator[Path]:
     """A path to write to; when the block ends without an error the file takes the place of `path`, else it is gone.
 
     A link under the name is replaced, not followed. A device or a pipe, such as /dev/stdout, is written to. Missing
-    parent folders are made. OSError says what could not be written, and how much there was where the disk is full.
+    parent folders are made. `size` is how many bytes will be written, where that is known. OSError says what could
+    not be written, and how much room it takes where the disk is full.
     """
     if _is_special(path):
         with _scratch(Path(tempfile.gettempdir()) / path.name) as scratch:
@@ -49,7 +62,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         return
     if path.is_dir() and not path.is_symlink():
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
-    with _scratch(path) as scratch:
+    with _scratch(path, size=size) as scratch:
         unfinished = scratch / path.name
         yield unfinished
         unfinished.chmod(_mode(scratch))  # some libraries make private files
@@ -78,13 +91,12 @@ def atomic_folder(folder: Path, replaceable: Callable[[Path], bool] = lambda _: 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with atomic_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
-    with atomic_file(path) as unfinished:
+    with atomic_file(path, len(content)) as unfinished:
         unfinished.write_bytes(content)
 
 
@@ -134,8 +146,11 @@ def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) ->
 
 
 @contextmanager
-def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
-    """The private scratch folder of what will be `path`, removed at the end; `alone` refuses other living ones."""
+def _scratch(path: Path, *, alone: bool = False, size: int | None = None) -> Iterator[Path]:
+    """The private scratch folder of what will be `path`, removed at the end; `alone` refuses other living ones.
+
+    `size` is how many bytes will be written, where that is known.
+    """
     others, descriptor = [], -1
     scratch = path.with_name(f".{path.name[:LONGEST_NAME]}.{secrets.token_hex(8)}{UNFINISHED}")
     try:  # from before the folder is there: a signal may come at any moment
@@ -157,12 +172,10 @@ def _scratch(path: Path, *, alone: bool = False) -> Iterator[Path]:
     except Exception as error:
         if not is_full(error):
             raise
-        wanted = sum(each.stat().st_size for each in scratch.rglob("*") if each.is_file()) / 1e6
-        free = shutil.disk_usage(path.parent).free / 1e6
-        raise OSError(
-            f"no room for {path}: it took {wanted:.1f} MB when the disk was full, and {free:.1f} MB are free without "
-            "it; nothing was changed. Free some, or write elsewhere"
-        ) from error
+        written = sum(each.stat().st_size for each in scratch.rglob("*") if each.is_file())
+        inner = error.wanted if isinstance(error, NoRoomError) else 0
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise NoRoomError(path, max(written + inner, size or 0)) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if descriptor >= 0:
@@ -290,6 +303,8 @@ def _is_special(path: Path) -> bool:
 
 def is_full(error: BaseException) -> bool:
     """Whether a disk without room is behind an error; libraries wrap it in their own."""
+    if isinstance(error, NoRoomError):
+        return True
     return getattr(error, "errno", None) in NO_ROOM or "No space left" in str(error) or "os error 28" in str(error)
 
 

@@ -72,7 +72,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         name: tensor.contiguous().half() if half and tensor.ndim > 1 else tensor.contiguous()
         for name, tensor in checkpoint.network.state_dict().items()
     }
-    with atomic_file(path) as unfinished:
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    with atomic_file(path, size) as unfinished:
         save_file(tensors, unfinished, metadata)
 
 
