@@ -24,7 +24,7 @@ fuzz: $(READY)  ## files as a fuzzer writes them, for about an hour; the C libra
 
 kernels: $(READY) build/cuda12/ready  ## CUDA kernels for every GPU, with nvcc 13 and NVRTC 12; the runtime finds them
 	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin
-	build/cuda12/bin/python -I runtime/nvrtc.py runtime/kernels/lehrnet_cuda12.ptx
+	build/cuda12/bin/python -I runtime/cuda/nvrtc.py runtime/kernels/lehrnet_cuda12.ptx
 
 build/cuda12/ready:  # NVRTC 12.2 writes PTX that every driver since JetPack 6.0's takes
 	$(PYTHON) -m venv build/cuda12

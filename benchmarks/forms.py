@@ -20,7 +20,7 @@ from ..export.graph import export_module
 from ..model.forms import as_published, deploy
 from ..model.network import create_model
 from ..pose.spec import COCO
-from ..runtime.operators import operators_library
+from ..runtime.backends.operators import operators_library
 from ..runtime.session import open_session
 from .interleave import race
 from .results import write_result

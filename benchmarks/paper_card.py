@@ -25,7 +25,7 @@ from ..model.network import create_model
 from ..pose.evaluate import evaluate
 from ..pose.metrics import for_json
 from ..pose.spec import COCO
-from ..runtime.operators import operators_library
+from ..runtime.backends.operators import operators_library
 from ..runtime.session import open_session
 from .interleave import race
 from .paper import WHY_THEY_DIFFER, paper_cost, paper_table

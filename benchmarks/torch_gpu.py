@@ -16,8 +16,8 @@ import torch
 
 from ..model.checkpoint import DEFAULT_WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
 from ..model.network import create_model
-from ..runtime.torch_forms import TorchForm
-from ..runtime.torch_graph_session import TorchGraphSession
+from ..runtime.pytorch.forms import TorchForm
+from ..runtime.pytorch.graph_session import TorchGraphSession
 from .interleave import race
 from .results import write_result
 

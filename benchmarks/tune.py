@@ -81,7 +81,7 @@ def _torch_forms(precision: str, device: str) -> list[str]:
         return []
     try:
         from ..model.device import choose_device  # noqa: PLC0415 - a device may be without PyTorch
-        from ..runtime.torch_forms import neighbours  # noqa: PLC0415
+        from ..runtime.pytorch.forms import neighbours  # noqa: PLC0415
 
         on_gpu = choose_device(device).type == "cuda"
     except (ImportError, RuntimeError):

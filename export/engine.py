@@ -9,7 +9,7 @@ from typing import Any
 
 from ..files import write_bytes, write_text
 from ..runtime.bundle import ENGINE, Artefact, Bundle, open_bundle, write_manifest
-from ..runtime.fit import BuiltFor
+from ..runtime.compatibility import BuiltFor
 from .trt_library import Log, Settings, TrtLibrary, load_library, progress_monitor
 
 FRAME = ((64, 64), (720, 1280), (2160, 3840))
@@ -123,7 +123,7 @@ def _built_for(settings: Settings, library: TrtLibrary) -> BuiltFor:
 
 
 def _gpu() -> Any:
-    from ..runtime.cuda import describe_gpu  # noqa: PLC0415 - RTX builds where there is no CUDA
+    from ..runtime.cuda.driver import describe_gpu  # noqa: PLC0415 - RTX builds where there is no CUDA
 
     return describe_gpu(0)
 

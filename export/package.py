@@ -15,8 +15,8 @@ from ..model.network import create_model
 from ..pose.batches import LabelledBatch
 from ..pose.heatmap import DecodeMethod
 from ..pose.spec import spec_for
+from ..runtime.backends.operators import MISSING, operators_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
-from ..runtime.operators import MISSING, operators_library
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions

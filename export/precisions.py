@@ -22,7 +22,7 @@ from ..calibration.samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE, divide, rea
 from ..calibration.units import convs_of, quantisable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
-from ..runtime.operators import operators_library
+from ..runtime.backends.operators import operators_library
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from ..runtime.fit import Compatibility, Library
+from ..runtime.compatibility import Compatibility, Library
 
 MODULES: dict[Library, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),

@@ -12,8 +12,8 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from ..runtime.cuda_kernels import EMA_THREADS, PTX, read_or_compile
-from ..runtime.nvrtc import KERNELS, OLDEST
+from ..runtime.cuda.launch import EMA_THREADS, PTX, read_or_compile
+from ..runtime.cuda.nvrtc import KERNELS, OLDEST
 
 PLUGIN = "lehrnet::EMA"
 
@@ -50,7 +50,7 @@ def register_ema(trt: Any, trtp: Any, ptx: bytes) -> None:
         channels = gate.shape_expr[0]
         launch = trtp.KernelLaunchParams()
         launch.grid_x, launch.grid_y, launch.block_x = groups, people, EMA_THREADS
-        launch.shared_mem = channels * (height * width + (height + width) * 2) * 4  # cuda_kernels.ema_bytes
+        launch.shared_mem = channels * (height * width + (height + width) * 2) * 4  # runtime.cuda.launch.ema_bytes
         numbers = trtp.SymIntExprs(5)
         channels_last, bits = 0, ctypes.c_int32.from_buffer_copy(ctypes.c_float(epsilon)).value
         for place, number in enumerate((channels, height, width, channels_last, bits)):

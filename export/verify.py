@@ -14,8 +14,8 @@ from ..pose.batches import LabelledBatch, labelled_batches, unlabelled
 from ..pose.drift import Comparison, Drift
 from ..pose.labels import read_people
 from ..pose.spec import PoseSpec
+from ..runtime.backends.operators import MISSING, operators_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle
-from ..runtime.operators import MISSING, operators_library
 from ..runtime.session import Session, open_session
 from .parity import Parity, heatmap_parity, total
 from .precisions import FUSED, PRECISIONS, RUN_HERE

@@ -19,8 +19,8 @@ from ..pose.drift import crop_points
 from ..pose.heatmap import HEATMAP_STRIDE, LOG_FLOOR, LONGEST_STEP, SMOOTHING_RADIUS, SMOOTHING_SIGMA
 from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
+from ..runtime.backends.onnxruntime import open_graph, run_graph
 from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
-from ..runtime.onnx_session import open_graph, run_graph
 from ..runtime.session import open_session
 from .graph import trace
 

@@ -18,7 +18,7 @@ from ..parsing import parse, printable, read_json
 from ..pose.heatmap import HEATMAP_STRIDE, DecodeMethod
 from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec
-from .fit import BuiltFor
+from .compatibility import BuiltFor
 
 T = TypeVar("T")
 FORMAT = "lehrnet-bundle-1"

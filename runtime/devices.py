@@ -9,7 +9,7 @@ from .inputs import device_index
 FASTEST = "fastest"
 """Where a precision is asked for: what `lehrnet tune` found."""
 TORCH = "torch"
-"""What the name of a form of PyTorch's begins with, such as "torch_fp16": `torch_forms.TorchForm`."""
+"""What the name of a form of PyTorch's begins with, such as "torch_fp16": `pytorch.forms.TorchForm`."""
 
 
 def processor_name() -> str:
@@ -31,7 +31,7 @@ def device_name(device: str) -> str:
     gpu = device_index(device)
     if gpu is None:
         return processor_name()
-    from .cuda import describe_gpu  # noqa: PLC0415 - a CPU needs none
+    from .cuda.driver import describe_gpu  # noqa: PLC0415 - a CPU needs none
 
     return describe_gpu(gpu).name
 

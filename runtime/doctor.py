@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .bundle import WEIGHTS, Artefact, open_bundle
-from .fit import Here, differences
+from .compatibility import Here, differences
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
     built = artefact.built_for
     rebuild = f"build it here: lehrnet build-engine BUNDLE --precision {artefact.precision}"
     try:
-        from .cuda import describe_gpu  # noqa: PLC0415 - a machine without CUDA gets a finding, not an error
+        from .cuda.driver import describe_gpu  # noqa: PLC0415 - a machine without CUDA gets a finding, not an error
 
         gpu = describe_gpu(0)
         version = import_module(built.library).__version__
@@ -85,7 +85,7 @@ def _torch() -> Finding:
 
 def _gpu() -> Finding:
     def look() -> str:
-        from .cuda import count_gpus, describe_gpu  # noqa: PLC0415 - it may be missing
+        from .cuda.driver import count_gpus, describe_gpu  # noqa: PLC0415 - it may be missing
 
         if count_gpus() == 0:
             raise RuntimeError("cuda-python is there, but finds no GPU or no driver")
@@ -130,7 +130,7 @@ def _looked(name: str, look: Callable[[], str], fix: str, *, backend: bool = Fal
 
 def _count_gpus() -> int:
     try:
-        from .cuda import count_gpus  # noqa: PLC0415 - it may be missing
+        from .cuda.driver import count_gpus  # noqa: PLC0415 - it may be missing
     except ImportError:
         return 0
     return count_gpus()

@@ -34,7 +34,7 @@ class Poses:
 
 
 class Pipeline(Protocol):
-    """Crop, network and decode on a device of their own: `cuda_pipeline.CudaPipeline`."""
+    """Crop, network and decode on a device of their own: `cuda.pipeline.CudaPipeline`."""
 
     largest_batch: int
     """People that it takes at once."""

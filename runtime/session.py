@@ -14,7 +14,7 @@ from .devices import TORCH, chosen
 from .inputs import check_threads, device_index
 
 if TYPE_CHECKING:
-    from .cuda_pipeline import CudaPipeline
+    from .cuda.pipeline import CudaPipeline
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +57,16 @@ def open_session(
     check_threads(threads)
     match path.suffix:
         case ".onnx":
-            from .onnx_session import OnnxSession
+            from .backends.onnxruntime import OnnxSession
 
             session: Session = OnnxSession(path, device, threads, content=content)
         case ".safetensors":
-            from .torch_session import TorchSession
+            from .pytorch.session import TorchSession
 
             session = TorchSession(path, device, threads, content=content)
         case ".engine":
             _check_trust(path, trust_engine)
-            from .tensorrt_session import TensorRtSession
+            from .cuda.tensorrt import TensorRtSession
 
             session = TensorRtSession(path, device, threads)
         case suffix:
@@ -129,7 +129,7 @@ def _check_spec(session: Session, bundle: Bundle, name: str) -> None:
 
 
 def _open_form(bundle: Bundle, name: str, device: str) -> Session:
-    from .torch_graph_session import TorchForm, TorchGraphSession  # it says what to install
+    from .pytorch.graph_session import TorchForm, TorchGraphSession  # it says what to install
 
     path, content = bundle.path(WEIGHTS), bundle.read(WEIGHTS)
     session = TorchGraphSession(path, device, form=TorchForm.parse(name), content=content)
@@ -142,10 +142,10 @@ def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
     if device_index(session.device) is None:
         return None
     try:
-        from .cuda import describe_gpu
-        from .cuda_kernels import Kernels, kernel_image
-        from .cuda_pipeline import CudaPipeline
-        from .graph_session import GraphSession
+        from .cuda.driver import describe_gpu
+        from .cuda.graph_session import GraphSession
+        from .cuda.launch import Kernels, kernel_image
+        from .cuda.pipeline import CudaPipeline
     except ImportError:  # then it is no such session
         return None
     if not isinstance(session, GraphSession):

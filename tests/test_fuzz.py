@@ -21,8 +21,8 @@ from lehrnet.pose.boxes import read_boxes
 from lehrnet.pose.coco import read_coco
 from lehrnet.pose.headers import header_of
 from lehrnet.pose.mpii import read_mpii
+from lehrnet.runtime.backends.onnx_files import reads_other_files
 from lehrnet.runtime.bundle import read_bundle
-from lehrnet.runtime.onnx_files import reads_other_files
 
 EXAMPLES = int(os.environ.get("LEHRNET_FUZZ_EXAMPLES", "150"))
 fuzzed = settings(

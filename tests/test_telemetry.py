@@ -77,5 +77,5 @@ assert main(["predict", {str(tiny_bundle)!r}, {str(data_folder / "images")!r}, "
 
 
 def test_telemetry_is_off_before_onnx_runtime_is_loaded() -> None:
-    code = "import lehrnet.runtime.onnx_session, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = "import lehrnet.runtime.backends.onnxruntime, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"

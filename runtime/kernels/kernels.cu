@@ -1,6 +1,6 @@
 // Crop, decode and EMA on the GPU: one launch each for all people. Parameters that change from frame to frame lie in
 // device memory, so that a captured graph serves them all. Compiled ahead of time by nvcc (benchmarks/kernels.py), or by
-// NVRTC where it is to run (runtime/nvrtc.py): it takes no header but these. Not yet run.
+// NVRTC where it is to run (runtime/cuda/nvrtc.py): it takes no header but these. Not yet run.
 #include "attention.h"
 #include "blocks.h"
 

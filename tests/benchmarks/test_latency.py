@@ -169,7 +169,7 @@ def test_a_device_without_onnx_gets_everything_but_the_atlas(tiny_bundle: Path, 
 
 def test_no_backend_says_what_to_install(tiny_bundle: Path, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "lehrnet.runtime.onnx_session", raising=False)
-    monkeypatch.delattr("lehrnet.runtime.onnx_session", raising=False)
+    monkeypatch.delitem(sys.modules, "lehrnet.runtime.backends.onnxruntime", raising=False)
+    monkeypatch.delattr("lehrnet.runtime.backends.onnxruntime", raising=False)
     assert main(["bench", str(tiny_bundle)]) == 2
     assert "pip install 'lehrnet[cpu]'" in capsys.readouterr().err

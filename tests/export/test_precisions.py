@@ -16,8 +16,8 @@ from lehrnet.export.precisions import Family  # noqa: E402
 from lehrnet.pose.coco import read_coco  # noqa: E402
 from lehrnet.pose.pictures import read_image  # noqa: E402
 from lehrnet.runtime import PoseEstimator  # noqa: E402
+from lehrnet.runtime.backends.onnxruntime import open_graph  # noqa: E402
 from lehrnet.runtime.bundle import open_bundle  # noqa: E402
-from lehrnet.runtime.onnx_session import open_graph  # noqa: E402
 
 ALL = ("fp32", "fp16", "bf16", "int8", "int8_cpu")
 LOOSE = Budget(oks=1.0)  # random weights: keypoints mean nothing, and INT8 may move them

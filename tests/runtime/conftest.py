@@ -34,7 +34,7 @@ def stand_ins() -> ModuleType:
 @pytest.fixture
 def fake_cuda(stand_ins, monkeypatch):
     """CUDA, whose device is the host."""
-    cuda = pytest.importorskip("lehrnet.runtime.cuda", reason="cuda-python is not installed")
+    cuda = pytest.importorskip("lehrnet.runtime.cuda.driver", reason="cuda-python is not installed")
     fake = stand_ins.FakeCuda()
     monkeypatch.setattr(cuda, "cudart", fake)
     monkeypatch.setattr(cuda, "driver", fake)
@@ -58,7 +58,7 @@ def engine(tiny_bundle: Path, tmp_path: Path) -> Path:
     from dataclasses import replace
 
     from lehrnet.runtime.bundle import Artefact, open_bundle, write_manifest
-    from lehrnet.runtime.fit import BuiltFor
+    from lehrnet.runtime.compatibility import BuiltFor
 
     root = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, root)

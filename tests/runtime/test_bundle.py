@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lehrnet.runtime.backends.onnxruntime import OnnxSession
 from lehrnet.runtime.bundle import Artefact, new_bundle_folder, open_bundle, read_bundle, write_manifest
-from lehrnet.runtime.onnx_session import OnnxSession
 from lehrnet.runtime.session import open_artefact
 
 

@@ -12,10 +12,10 @@ pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
 from lehrnet.pose.crop import crop_people
 from lehrnet.pose.points import find_points
 from lehrnet.runtime import PoseEstimator
-from lehrnet.runtime.cuda import Gpu, OutOfDeviceMemoryError
-from lehrnet.runtime.cuda_kernels import CropRecord, FrameRecord, Kernels, kernel_image
-from lehrnet.runtime.cuda_pipeline import CudaPipeline
-from lehrnet.runtime.tensorrt_session import TensorRtSession
+from lehrnet.runtime.cuda.driver import Gpu, OutOfDeviceMemoryError
+from lehrnet.runtime.cuda.launch import CropRecord, FrameRecord, Kernels, kernel_image
+from lehrnet.runtime.cuda.pipeline import CudaPipeline
+from lehrnet.runtime.cuda.tensorrt import TensorRtSession
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_keypoints_may_stay_on_the_gpu(pipeline, stand_ins) -> None:
 def test_an_estimator_splits_people_over_the_engine_s_batches(
     pipeline, engine: Path, fake_cuda, stand_ins, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lehrnet.runtime.cuda_kernels.kernel_image", lambda gpu: b"kernels")
+    monkeypatch.setattr("lehrnet.runtime.cuda.launch.kernel_image", lambda gpu: b"kernels")
     estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx", trust_engine=True)
     image, many = picture(3, 90, 120), np.concatenate([BOXES] * 3)[:11]
     found = estimator(image, many)
@@ -117,7 +117,7 @@ def test_an_estimator_splits_people_over_the_engine_s_batches(
 def test_without_kernels_crop_and_decode_stay_on_the_cpu_and_it_says_so(
     engine: Path, fake_trt, stand_ins, monkeypatch, caplog, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("lehrnet.runtime.cuda_kernels.kernel_image", partial(kernel_image, folder=tmp_path))
+    monkeypatch.setattr("lehrnet.runtime.cuda.launch.kernel_image", partial(kernel_image, folder=tmp_path))
     estimator = PoseEstimator.open(engine.parent, "fp32_tensorrt_rtx", trust_engine=True)
     assert "until then crop and decode run on the CPU" in caplog.text
     image = picture(3, 90, 120)
@@ -231,7 +231,7 @@ def test_a_driver_gets_the_kernels_that_it_takes(driver: str, name: str, tmp_pat
     orin = Gpu("Orin", "8.7", driver, 1000, 2000)
     with pytest.raises(FileNotFoundError, match=f"{name}: `make kernels` compiles them, with nvcc .*NVRTC"):
         kernel_image(orin, tmp_path)
-    monkeypatch.setattr("lehrnet.runtime.cuda_kernels.compile_kernels", lambda architecture: architecture.encode())
+    monkeypatch.setattr("lehrnet.runtime.cuda.launch.compile_kernels", lambda architecture: architecture.encode())
     assert kernel_image(orin, tmp_path) == b"sm_87"
     (tmp_path / name).write_bytes(b"ahead of time")
     assert kernel_image(orin, tmp_path) == b"ahead of time\0"

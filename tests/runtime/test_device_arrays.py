@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
 
-from lehrnet.runtime import device_arrays
-from lehrnet.runtime.cuda import Stream
-from lehrnet.runtime.device_arrays import DeviceArray
+from lehrnet.runtime.cuda import arrays as device_arrays
+from lehrnet.runtime.cuda.arrays import DeviceArray
+from lehrnet.runtime.cuda.driver import Stream
 from lehrnet.runtime.inputs import is_on_gpu
 
 

@@ -158,7 +158,7 @@ def test_the_graph_for_tensorrt_s_plugin_is_fp16_s_network(
     import onnx
 
     from lehrnet.export import export_bundle
-    from lehrnet.runtime.onnx_session import OnnxSession
+    from lehrnet.runtime.backends.onnxruntime import OnnxSession
 
     monkeypatch.setenv("LEHRNET_LIBRARY", str(next(installed.rglob("liblehrnet.so"))))
     bundle = export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=["fp16", "fp16_ema"])

@@ -18,7 +18,7 @@ from lehrnet.pose.spec import COCO
 
 pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
 
-from lehrnet.runtime.cuda_kernels import CropRecord
+from lehrnet.runtime.cuda.launch import CropRecord
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="compiling takes g++")
 

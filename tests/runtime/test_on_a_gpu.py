@@ -13,10 +13,10 @@ import torch
 from lehrnet.model.ema import EMA
 from lehrnet.model.forms import FrozenEMA, group_weights
 from lehrnet.runtime import PoseEstimator, open_bundle
-from lehrnet.runtime.cuda_pipeline import CudaPipeline
+from lehrnet.runtime.cuda.pipeline import CudaPipeline
+from lehrnet.runtime.pytorch.forms import neighbours
+from lehrnet.runtime.pytorch.operators import ema
 from lehrnet.runtime.session import open_artefact
-from lehrnet.runtime.torch_forms import neighbours
-from lehrnet.runtime.torch_operators import ema
 
 pytestmark = [
     pytest.mark.gpu,
@@ -93,8 +93,8 @@ def test_pycuda_s_context_and_arrays_are_taken(tiny_bundle: Path, image) -> None
 def _beside_pycuda(image: np.ndarray) -> str:
     from pycuda import driver, gpuarray  # type: ignore[import-not-found]
 
-    from lehrnet.runtime.cuda import Mirrored, Stream, use_device
-    from lehrnet.runtime.device_arrays import DeviceArray, DeviceFrame
+    from lehrnet.runtime.cuda.arrays import DeviceArray, DeviceFrame
+    from lehrnet.runtime.cuda.driver import Mirrored, Stream, use_device
 
     driver.init()
     context = driver.Device(0).make_context()

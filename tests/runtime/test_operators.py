@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lehrnet.runtime import operators
+from lehrnet.runtime.backends import operators
 from lehrnet.runtime.session import open_session
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lehrnet.runtime import PoseEstimator
+from lehrnet.runtime.backends.operators import operators_library
 from lehrnet.runtime.inputs import device_index
-from lehrnet.runtime.operators import operators_library
 from lehrnet.runtime.session import open_session
 
 

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
 
-from lehrnet.runtime import cuda, tensorrt_session
 from lehrnet.runtime.bundle import Artefact, open_bundle, write_manifest
+from lehrnet.runtime.cuda import driver as cuda
+from lehrnet.runtime.cuda import tensorrt as tensorrt_session
 from lehrnet.runtime.session import open_artefact, open_session
 
 

@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 import torch
 
 from lehrnet.model import NetworkConfig, PoseNetwork
-from lehrnet.runtime.torch_forms import FusedUnit, ParallelExchange, TorchForm, all_forms, gpu_network, neighbours
+from lehrnet.runtime.pytorch.forms import FusedUnit, ParallelExchange, TorchForm, all_forms, gpu_network, neighbours
 
 CPU = torch.device("cpu")
 FORMS = [form for form in all_forms((False,)) if form.dense_from is None or (form.fused and form.parallel)]

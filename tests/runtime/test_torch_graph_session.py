@@ -15,11 +15,11 @@ import torch
 
 from lehrnet.runtime import PoseEstimator
 from lehrnet.runtime.bundle import WEIGHTS, open_bundle
-from lehrnet.runtime.cuda_kernels import Kernels
-from lehrnet.runtime.cuda_pipeline import CudaPipeline
+from lehrnet.runtime.cuda.launch import Kernels
+from lehrnet.runtime.cuda.pipeline import CudaPipeline
+from lehrnet.runtime.pytorch.forms import TorchForm, gpu_network
+from lehrnet.runtime.pytorch.graph_session import TorchGraphSession
 from lehrnet.runtime.session import open_artefact
-from lehrnet.runtime.torch_forms import TorchForm, gpu_network
-from lehrnet.runtime.torch_graph_session import TorchGraphSession
 
 BOXES = np.array([[10, 5, 40, 44], [-20.5, -8, 30.75, 60], [5, 5, 62, 20]], np.float64)
 
@@ -65,7 +65,7 @@ def fake_torch(fake_cuda, monkeypatch):
     def computed_when_launched(self, prepared) -> None:
         fake_cuda.do(lambda: enqueue(self, prepared))
 
-    module = "lehrnet.runtime.torch_graph_session"
+    module = "lehrnet.runtime.pytorch.graph_session"
     enqueue = TorchGraphSession.enqueue
     monkeypatch.setattr(TorchGraphSession, "enqueue", computed_when_launched)
     monkeypatch.setattr(f"{module}.view", view)
@@ -158,8 +158,8 @@ def test_on_a_cpu_it_is_refused_or_what_was_allowed_runs(tiny_bundle: Path, fake
 
 
 def test_without_pytorch_it_says_what_to_install(tiny_bundle: Path, monkeypatch) -> None:
-    for name in ("torch_graph_session", "torch_forms", "torch_operators"):
-        monkeypatch.delitem(sys.modules, f"lehrnet.runtime.{name}", raising=False)
+    for name in ("graph_session", "forms", "operators"):
+        monkeypatch.delitem(sys.modules, f"lehrnet.runtime.pytorch.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"pip install 'lehrnet\[train\]'"):
         open_artefact(open_bundle(tiny_bundle), "torch_fp16", "cuda")

@@ -9,8 +9,8 @@ import torch
 
 from lehrnet.model.ema import EMA
 from lehrnet.model.forms import FrozenEMA, group_weights
-from lehrnet.runtime.cuda_kernels import Kernels
-from lehrnet.runtime.torch_operators import ema, launch_ema
+from lehrnet.runtime.cuda.launch import Kernels
+from lehrnet.runtime.pytorch.operators import ema, launch_ema
 
 GROUPS = 32
 SIZES = [(32, (64, 48)), (64, (32, 24)), (128, (16, 12)), (256, (8, 6))]

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .cuda import Graph, Mirrored, Stream, use_device
-from .graph_session import GraphSession
+from ..cuda.driver import Graph, Mirrored, Stream, use_device
+from ..cuda.graph_session import GraphSession
 
 try:
     import torch
     from torch import Tensor
 
-    from ..model.checkpoint import load_checkpoint
-    from ..model.device import choose_device
-    from .torch_forms import TorchForm, gpu_network
+    from ...model.checkpoint import load_checkpoint
+    from ...model.device import choose_device
+    from .forms import TorchForm, gpu_network
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'lehrnet[train]'") from error
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..pose.heatmap import DecodeMethod
-from ..pose.spec import PoseSpec
-from . import cuda
-from .cuda import Gpu, Stream, call
+from ...pose.heatmap import DecodeMethod
+from ...pose.spec import PoseSpec
+from . import driver as cuda
+from .driver import Gpu, Stream, call
 from .nvrtc import KERNELS, compile_kernels
 
 log = logging.getLogger(__name__)

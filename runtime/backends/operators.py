@@ -5,7 +5,7 @@ from pathlib import Path
 
 ENVIRONMENT = "LEHRNET_LIBRARY"
 NAME = "liblehrnet.so"
-BESIDE = Path(__file__).with_name(NAME)
+BESIDE = Path(__file__).parents[1] / NAME
 SYSTEM = tuple(
     Path(root) / folder / NAME
     for root in ("/usr/local", "/usr")

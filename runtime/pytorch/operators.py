@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..model.ema import EMAConstants, attend, windows
-from ..model.forms.attention import GROUP_WEIGHTS
+from ...model.ema import EMAConstants, attend, windows
+from ...model.forms.attention import GROUP_WEIGHTS
 
 
 @torch.library.custom_op("lehrnet::ema", mutates_args=(), device_types="cpu")
@@ -68,7 +68,7 @@ def launch_ema(
 @lru_cache
 def loaded_kernels(gpu: int) -> Any:
     """The kernels on one GPU, loaded once; FileNotFoundError where there are none."""
-    from .cuda import describe_gpu  # noqa: PLC0415 - the operator serves machines without CUDA too
-    from .cuda_kernels import Kernels, kernel_image  # noqa: PLC0415
+    from ..cuda.driver import describe_gpu  # noqa: PLC0415 - the operator serves machines without CUDA too
+    from ..cuda.launch import Kernels, kernel_image  # noqa: PLC0415
 
     return Kernels(kernel_image(describe_gpu(gpu)))

@@ -7,11 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .bundle import INPUT_NAME, OUTPUT_NAME, read_bundle
-from .cuda import OutOfDeviceMemoryError, describe_gpu
-from .fit import BuiltFor, Here, Library, differences
+from ..bundle import INPUT_NAME, OUTPUT_NAME, read_bundle
+from ..compatibility import BuiltFor, Here, Library, differences
+from ..inputs import device_index
+from .driver import OutOfDeviceMemoryError, describe_gpu
 from .graph_session import GraphSession
-from .inputs import device_index
 
 INSTALL = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 

@@ -7,8 +7,8 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-from .cuda import Stream, device_of
-from .inputs import DLPACK_CUDA
+from ..inputs import DLPACK_CUDA
+from .driver import Stream, device_of
 
 UNSIGNED, FLOAT = 1, 2
 """DLPack's codes of types."""

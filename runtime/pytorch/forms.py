@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.blocks import Residual
-from ..model.forms.attention import FrozenEMA, group_weights
-from ..model.forms.deploy import PairedResidual, deploy
-from ..model.forms.lconv import LeanPair
-from ..model.forms.rewrite import rewrite
-from ..model.network import PoseNetwork
-from ..model.stages import ExchangeModule
-from .devices import TORCH
-from .torch_operators import ema
+from ...model.blocks import Residual
+from ...model.forms.attention import FrozenEMA, group_weights
+from ...model.forms.deploy import PairedResidual, deploy
+from ...model.forms.lconv import LeanPair
+from ...model.forms.rewrite import rewrite
+from ...model.network import PoseNetwork
+from ...model.stages import ExchangeModule
+from ..devices import TORCH
+from .operators import ema
 
 SIDE_STREAMS = 3
 """Beside the main one: a stage has four branches at most."""

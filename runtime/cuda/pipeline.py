@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pose.spec import PoseSpec
-from .cuda import Event, Graph, Mirrored, Stream
-from .cuda_kernels import AFFINE_BYTES, BGR, CropRecord, FrameRecord, Kernels
-from .device_arrays import DeviceArray, DeviceFrame
+from ...pose.spec import PoseSpec
+from ..inputs import is_on_gpu
+from .arrays import DeviceArray, DeviceFrame
+from .driver import Event, Graph, Mirrored, Stream
 from .graph_session import GraphSession
-from .inputs import is_on_gpu
+from .launch import AFFINE_BYTES, BGR, CropRecord, FrameRecord, Kernels
 
 Item = tuple[Any, NDArray[np.float64]]
 """A BGR image (H, W, 3) of uint8, NumPy's or on the GPU, and its boxes (N, 4), checked."""

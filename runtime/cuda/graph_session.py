@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pose.spec import PoseSpec
-from .cuda import Graph, Mirrored, Stream
-from .inputs import check_crops
+from ...pose.spec import PoseSpec
+from ..inputs import check_crops
+from .driver import Graph, Mirrored, Stream
 
 
 class GraphSession(ABC):

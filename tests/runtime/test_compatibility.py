@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from lehrnet.parsing import parse
-from lehrnet.runtime.fit import BuiltFor, Here, differences
+from lehrnet.runtime.compatibility import BuiltFor, Here, differences
 
 BUILT = BuiltFor("tensorrt", "10.3.0", ("8.7",), "Linux", "aarch64", gpu="Orin", driver="12.6")
 HERE = Here("tensorrt", "10.3.0", "8.7", "Orin", "Linux", "aarch64")

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs import check_crops
+from ..inputs import check_crops
 
 try:
     import torch
 
-    from ..model.checkpoint import load_checkpoint
-    from ..model.device import choose_device
+    from ...model.checkpoint import load_checkpoint
+    from ...model.device import choose_device
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'lehrnet[train]'") from error
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-KERNELS = Path(__file__).resolve().with_name("kernels")
+KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 SOURCE = KERNELS / "kernels.cu"
 OLDEST = "compute_72"
 """Xavier; every GPU since runs its PTX."""

@@ -1,0 +1,1 @@
+"""Sessions on the CPU's own runtimes: one backend is one file."""

@@ -1,0 +1,1 @@
+"""PyTorch as a backend: the only room of the runtime that knows the network and torch."""
