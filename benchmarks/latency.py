@@ -121,7 +121,7 @@ def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.flo
     cells, scores = decode(heatmaps, spec.decode)
     points = transform_points(cells_to_crop(cells), affines).astype(np.float32)
     marks.append(time.perf_counter())
-    draw_poses(image, Poses(points, scores, boxes), spec.joints)
+    draw_poses(image, Poses(points, scores, boxes), spec.skeleton)
     marks.append(time.perf_counter())
     return tuple(np.diff(marks).tolist())
 
@@ -130,7 +130,7 @@ def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.f
     """Seconds from the encoded picture to the drawn one, as a user's code would do it: on a GPU by its pipeline."""
     started = time.perf_counter()
     image = read_picture(encoded)
-    draw_poses(image, subject.estimator(image, boxes), subject.bundle.spec.joints)
+    draw_poses(image, subject.estimator(image, boxes), subject.bundle.spec.skeleton)
     return time.perf_counter() - started
 
 

@@ -21,7 +21,7 @@ from ..training.batches import Batches
 from ..training.pack import Pack, read_pack
 from ..training.recipe import Recipe
 from ..training.trainer import Report, Run, Trainer
-from ..training.validate import held_out_figures
+from ..training.validate import held_out_metrics
 from .results import write_result
 
 PEOPLE = 32
@@ -68,7 +68,7 @@ def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, dev
             "steps": trainer.step,
             "seconds": round(trainer.elapsed_s, 1),
             "people_per_second": round(trainer.step * recipe.batch / trainer.elapsed_s, 2),
-            **for_json(held_out_figures(trainer.heatmaps, people, PEOPLE)),
+            **for_json(held_out_metrics(trainer.heatmaps, people, PEOPLE)),
         }
 
 

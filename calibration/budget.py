@@ -75,7 +75,7 @@ UNLABELLED = Budget(oks=LABELLED.oks)
 
 
 @dataclass(frozen=True)
-class Mix:
+class UnitSelection:
     """Some units in INT8, the others in FP16."""
 
     units: tuple[str, ...]
@@ -96,10 +96,10 @@ class Search:
 
     sensitivity: Mapping[str, float]
     """OKS that each unit costs alone."""
-    mixes: tuple[Mix, ...]
+    mixes: tuple[UnitSelection, ...]
     """From none in INT8 to all of them."""
 
-    def within(self, budget: Budget) -> tuple[Mix, ...]:
+    def within(self, budget: Budget) -> tuple[UnitSelection, ...]:
         """The mixes with INT8 before the first that breaks the budget, from the slowest to the fastest.
 
         A mix beyond one that broke it would keep it by luck: the judged people are a sample.
@@ -144,7 +144,7 @@ def search(
     for count in progress(counts, "mixes", len(counts)):
         chosen = order[:count]
         mixes.append(
-            Mix(
+            UnitSelection(
                 units=tuple(unit.name for unit in chosen),
                 int8_macs=sum(unit.macs for unit in chosen) / total_macs(graph),
                 speed=slowest / modelled_seconds(graph, convs_of(chosen)),
@@ -154,9 +154,9 @@ def search(
     return Search(sensitivity, tuple(mixes))
 
 
-def pareto(mixes: Sequence[Mix]) -> list[Mix]:
+def pareto(mixes: Sequence[UnitSelection]) -> list[UnitSelection]:
     """The mixes that no other one beats in both speed and likeness, slowest first."""
-    kept: list[Mix] = []
+    kept: list[UnitSelection] = []
     for mix in sorted(mixes, key=lambda mix: (-mix.speed, mix.drift.oks_drop)):
         if not kept or mix.drift.oks_drop < kept[-1].drift.oks_drop:
             kept.append(mix)

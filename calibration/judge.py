@@ -31,5 +31,5 @@ class Judge:
             onnx.save(model, str(path))
             session = open_session(path, "cpu")
         for batch, expected in zip(self.batches[:batches], self._expected[:batches], strict=True):
-            comparison.see(expected, session.run(batch[0]), batch)
+            comparison.update(expected, session.run(batch[0]), batch)
         return comparison.drift()

@@ -30,7 +30,7 @@ class Observer:
     """Upper edge of the last bin; 0 before the first value that is not zero."""
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
-    def see(self, values: NDArray[np.floating]) -> None:
+    def update(self, values: NDArray[np.floating]) -> None:
         """Take in a batch; ValueError where it holds NaN or infinity."""
         low, high = float(values.min()), float(values.max())
         if not (np.isfinite(low) and np.isfinite(high)):

@@ -206,7 +206,7 @@ class _Instrumented:
             whole[INPUT_NAME] = crops
         for name, tensor in whole.items():
             try:
-                ranges.observers.setdefault(name, Observer()).see(np.asarray(tensor))
+                ranges.observers.setdefault(name, Observer()).update(np.asarray(tensor))
             except ValueError as error:
                 raise ValueError(f"on the calibration data {name}: {error}") from error
         for name, peak in zip(self._peaks, values[len(self._whole) :], strict=True):

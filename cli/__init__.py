@@ -16,6 +16,12 @@ from . import engines, measuring, networks, running, training
 from .command import BAD_INPUT, INTERRUPTED, OUR_FAULT, TERMINATED
 
 COMMANDS = (*networks.COMMANDS, *training.COMMANDS, *running.COMMANDS, *engines.COMMANDS, *measuring.COMMANDS)
+JOBS = {
+    "make a network and its bundle": ("data", "pack", "train", "finetune", "export", "build-engine"),
+    "check it": ("verify", "evaluate", "doctor"),
+    "run it": ("predict", "demo"),
+    "measure it": ("info", "bench", "tune"),
+}
 EPILOG = """\
 examples:
   lehrnet info                                    what the default network costs, beside the paper
@@ -101,17 +107,28 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     """The parser; only the chosen command gets its arguments, so that `predict` never imports what `info` needs."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "lehrnet", description="Deploy LE-HRNet, a light pose network.", epilog=EPILOG, formatter_class=form
+        "lehrnet",
+        usage="lehrnet [-h] [--version] COMMAND ...",
+        description=_overview(),
+        epilog=EPILOG,
+        formatter_class=form,
     )
     parser.add_argument("--version", action="version", version=f"lehrnet {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     for command in COMMANDS:
         epilog = f"example:\n  {command.example}"
-        added = commands.add_parser(
-            command.name, help=command.text, description=command.text, epilog=epilog, formatter_class=form
-        )
+        added = commands.add_parser(command.name, description=command.text, epilog=epilog, formatter_class=form)
         added.add_argument("-v", "--verbose", action="store_true", help="say what happens")
         if command.name == chosen:
             command.add_arguments(added)
             added.set_defaults(run=command.run)
     return parser
+
+
+def _overview() -> str:
+    """The commands by job."""
+    texts = {command.name: command.text for command in COMMANDS}
+    lines = ["Deploy LE-HRNet, a light pose network: train, export, calibrate, run, measure.", ""]
+    for job, names in JOBS.items():
+        lines += [f"{job}:", *(f"  {name:13} {texts[name]}" for name in names), ""]
+    return "\n".join([*lines, "`lehrnet COMMAND --help` has the options of each, with an example."])

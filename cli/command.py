@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..parsing import printable
 
@@ -75,6 +75,18 @@ def bundle_or_default(path: Path | None) -> Path:
             "pip install 'lehrnet[export]', or name a bundle"
         ) from error
     return default_bundle()
+
+
+def renamed(parser: "argparse._ActionsContainer", old: str, new: str, **options: Any) -> None:
+    """Let an option's old name work for one release, with a note."""
+
+    class Renamed(argparse.Action):
+        def __call__(self, _: object, namespace: argparse.Namespace, values: object, __: object = None) -> None:
+            print(f"lehrnet: {old} is called {new} now; the old name goes with the next release", file=sys.stderr)
+            setattr(namespace, self.dest, values)
+
+    dest = new.removeprefix("--").replace("-", "_")
+    parser.add_argument(old, action=Renamed, dest=dest, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **options)
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .command import CHECK_FAILED, Command, add_trust
+from .command import CHECK_FAILED, Command, add_trust, renamed
 
 
 def _add_build_engine(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +22,14 @@ def _add_build_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version-compatible", action="store_true", help="for later versions of the same major one")
     tensorrt = parser.add_argument_group("TensorRT")
     tensorrt.add_argument(
-        "--hardware",
+        "--hardware-compatibility",
         choices=("none", "ampere_plus", "same_compute_capability"),
         default="none",
         help="other GPUs that may run it (%(default)s)",
     )
-    tensorrt.add_argument("--dla", type=int, metavar="CORE", help="DLA core of an AGX Orin or a Xavier; the GPU helps")
+    tensorrt.add_argument("--dla-core", type=int, metavar="CORE", help="of an AGX Orin or a Xavier; the GPU helps")
+    renamed(tensorrt, "--hardware", "--hardware-compatibility")
+    renamed(tensorrt, "--dla", "--dla-core", type=int)
     tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help="read before, written after")
     rtx = parser.add_argument_group("TensorRT-RTX, which builds without a GPU")
     rtx.add_argument("--capabilities", metavar="C,C", help="compute capabilities, such as 8.6,8.9,12.0 (all from 8.0)")
@@ -45,9 +47,9 @@ def _build_engine(options: argparse.Namespace) -> int:
         batches=tuple(int(part) if part.isdecimal() else 0 for part in options.batches.split(",")),
         workspace_mib=options.workspace,
         capabilities=tuple(options.capabilities.split(",")) if options.capabilities else (),
-        hardware=options.hardware,
+        hardware=options.hardware_compatibility,
         version_compatible=options.version_compatible,
-        dla_core=options.dla,
+        dla_core=options.dla_core,
         timing_cache=options.timing_cache,
     )
     library = load_library(options.library.replace("-", "_"))

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, bundle_or_default, number, size
+from .command import CHECK_FAILED, Command, bundle_or_default, number, renamed, size
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,8 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the .safetensors to write")
     parser.add_argument("--steps", type=int, default=Tuning.steps, help="(%(default)s)")
     parser.add_argument("--batch", type=int, default=Tuning.batch, help="people in a step (%(default)s)")
-    parser.add_argument("--rate", type=number, default=Tuning.learning_rate, help="of learning (%(default)s)")
+    parser.add_argument("--lr", type=number, default=Tuning.learning_rate, help="learning rate (%(default)s)")
+    renamed(parser, "--rate", "--lr", type=number)
     add_calibration(parser)
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -115,7 +116,7 @@ def _finetune(options: argparse.Namespace) -> int:
     from ..files import refuse_inputs
     from .calibrating import calibration_of, inputs_of, progress
 
-    tuning = Tuning(options.steps, options.batch, options.rate, options.seed)
+    tuning = Tuning(options.steps, options.batch, options.lr, options.seed)
     refuse_inputs({"--out": options.out, "--result": options.result}, inputs_of(options))
     checkpoint = open_checkpoint(options.checkpoint, network=options.network, size=options.size, decode=options.decode)
     with tqdm(total=tuning.steps, desc="fine-tuning", unit="step", disable=None) as bar:
@@ -181,7 +182,7 @@ COMMANDS = (
     ),
     Command(
         "finetune",
-        "Teach a network to bear INT8.",
+        "Fine-tune a network with quantization in the loop (QAT), so that INT8 costs it less.",
         "lehrnet finetune weights.safetensors --calibration coco/ --out tuned.safetensors",
         _add_finetune,
         _finetune,

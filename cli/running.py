@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, add_running, bundle_or_default, number, report_bad
+from .command import CHECK_FAILED, Command, add_running, bundle_or_default, number, renamed, report_bad
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person-category", type=int, metavar="ID", help="of detections, where it is not 1")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write keypoints.json and a picture for each image")
     add_running(parser)
-    parser.add_argument("--otherwise", metavar="PRECISION", help="what may run where that cannot, such as fp32")
+    parser.add_argument("--fallback", metavar="PRECISION", help="what may run where that cannot, such as fp32")
+    renamed(parser, "--otherwise", "--fallback")
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, steadier")
     parser.add_argument("--min-score", type=number, default=MIN_SCORE, help="of a joint that is drawn (%(default)s)")
     parser.add_argument(
@@ -45,7 +46,7 @@ def _predict(options: argparse.Namespace) -> int:
         options.device,
         threads=options.threads,
         flip=options.flip,
-        otherwise=options.otherwise,
+        fallback=options.fallback,
         trust_engine=options.trust_engine,
     )
     source = open_source(

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, add_running, folders, number, report_bad, shares, size
+from .command import CHECK_FAILED, Command, add_running, folders, number, renamed, report_bad, shares, size
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=size, metavar="HxW", help="train on smaller crops than the recipe's")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--batch", type=int, help="instead of the recipe's")
-    parser.add_argument("--rate", type=number, help="of learning, instead of the recipe's")
+    parser.add_argument("--lr", type=number, help="learning rate, instead of the recipe's")
+    renamed(parser, "--rate", "--lr", type=number)
     parser.add_argument(
         "--mix", type=shares, default={}, metavar="NAME=X,...", help="how often an epoch shows a folder"
     )
@@ -82,8 +83,8 @@ def _train(options: argparse.Namespace) -> int:
 
     recipe = recipe_named(options.recipe)
     changes = {name: value for name in ("epochs", "batch") if (value := getattr(options, name)) is not None}
-    if options.rate is not None:
-        changes["learning_rate"] = options.rate
+    if options.lr is not None:
+        changes["learning_rate"] = options.lr
     if options.size:
         changes["spec"] = replace(recipe.spec, input_size=options.size)
     request = Request(
@@ -135,7 +136,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from ..benchmarks.results import write_result
     from ..files import refuse_inputs
-    from ..pose.evaluate import evaluate, figures_table
+    from ..pose.evaluate import evaluate, metrics_table
     from ..pose.metrics import for_json
     from ..runtime.models import open_model
     from ..runtime.predict import write_results
@@ -166,7 +167,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     facts |= {"labels": found.labels, "bad": [each.facts() for each in found.bad]}
     if options.result:
         write_result(options.result, "lehrnet evaluate MODEL --data FOLDER", facts)
-    print(json.dumps(facts) if options.json else figures_table(found))
+    print(json.dumps(facts) if options.json else metrics_table(found))
     return report_bad(found.bad)
 
 

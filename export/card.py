@@ -30,7 +30,7 @@ def _heading(bundle: Bundle) -> str:
         note = f"{note[:place]}**Warning: {note[place:]}**"
     return (
         f"# {bundle.variant}, crops of {height}x{width}\n\n"
-        f"{len(bundle.spec.joints)} joints ({bundle.spec.skeleton}), decoded by {bundle.spec.decode!r}.{kind}\n"
+        f"{len(bundle.spec.skeleton)} joints ({bundle.spec.skeleton.name}), decoded by {bundle.spec.decode!r}.{kind}\n"
         f"Weights: {note}.\n\n"
         "    lehrnet predict . photo.jpg --out out/\n    lehrnet verify . --data FOLDER\n"
     )
@@ -56,7 +56,7 @@ def _ladder(bundle: Bundle) -> str:
     text += _table(ladder_rows(ladder))
     rounded = [rung for rung in ladder if rung["precision"] != "fp32"]
     rows = [("joint", *(f"{rung['rung']}, px" for rung in rounded))]
-    for joint in bundle.spec.joints.joints:
+    for joint in bundle.spec.skeleton.joints:
         rows.append((joint, *(_spread(rung["drift"]["by_joint"][joint]) for rung in rounded)))
     return text + (f"\nDrift of every joint, median and 99th percentile:\n\n{_table(rows)}" if rounded else "")
 

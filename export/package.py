@@ -20,7 +20,18 @@ from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import DENSE, DENSE_FP16, FP32, FUSED, FUSED_FP16, PRECISIONS, Calibration, Family, Progress, Typed
+from .precisions import (
+    DENSE,
+    DENSE_FP16,
+    FP32,
+    FUSED,
+    FUSED_FP16,
+    PRECISIONS,
+    Calibration,
+    PrecisionWriter,
+    Progress,
+    WrittenGraph,
+)
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -86,7 +97,7 @@ def export_bundle(
         typed = [name for name in precisions if name not in (*FP32, *DENSE_FP16, FUSED_FP16)]
         judged = None
         if typed:
-            family = Family(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
+            family = PrecisionWriter(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
             artefacts.update(_write_typed(folder, family, typed))
             judged = family.judge
         bundle = Bundle(
@@ -124,21 +135,21 @@ def _write_fp16_forms(folder: Path, checkpoint: Checkpoint, names: Iterable[str]
     for name in (name for name in DENSE_FP16 if name in names):
         path = folder / f"{name}.onnx"
         export_network(checkpoint.network, checkpoint.spec.input_size, path, dense_from=DENSE_FP16[name])
-        artefacts[name] = _saved(path, Family(path, checkpoint.spec, None, path).write("fp16"))
+        artefacts[name] = _saved(path, PrecisionWriter(path, checkpoint.spec, None, path).write("fp16"))
     if FUSED_FP16 in names:
         path, size = folder / f"{FUSED_FP16}.onnx", checkpoint.spec.input_size
         fused = fuse_attention(export_network(checkpoint.network, size, path), deploy(checkpoint.network, size))
         onnx.save(fused, str(path))
-        artefacts[FUSED_FP16] = _saved(path, Family(path, checkpoint.spec, None, path).write("fp16"))
+        artefacts[FUSED_FP16] = _saved(path, PrecisionWriter(path, checkpoint.spec, None, path).write("fp16"))
     return artefacts
 
 
-def _write_typed(folder: Path, family: Family, names: Iterable[str]) -> dict[str, Artefact]:
+def _write_typed(folder: Path, family: PrecisionWriter, names: Iterable[str]) -> dict[str, Artefact]:
     """The graphs of other precisions."""
     return {name: _saved(folder / f"{name}.onnx", family.write(name)) for name in names}
 
 
-def _saved(path: Path, written: Typed) -> Artefact:
+def _saved(path: Path, written: WrittenGraph) -> Artefact:
     onnx.checker.check_model(written.model, full_check=True)
     onnx.save(written.model, str(path))
     return _artefact(path, written.precision, {"nodes": len(written.model.graph.node), **written.measured})

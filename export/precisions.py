@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from ..calibration.budget import EFFORTS, LABELLED, UNLABELLED, Budget, Mix, Search, pareto, search
+from ..calibration.budget import EFFORTS, LABELLED, UNLABELLED, Budget, Search, UnitSelection, pareto, search
 from ..calibration.graph import Graph, read_graph
 from ..calibration.judge import Judge
 from ..calibration.observers import DEFAULT_METHOD, Method
@@ -76,7 +76,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Typed:
+class WrittenGraph:
     """One graph of the family and what is known of it."""
 
     model: ModelProto
@@ -84,7 +84,7 @@ class Typed:
     measured: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Family:
+class PrecisionWriter:
     """An FP32 graph's relatives; ranges are collected and units searched once, when a precision first needs them."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Family:
             self.ranges = read_ranges(path)
             self.ranges.check(self.graph, path)
 
-    def write(self, precision: str) -> Typed:
+    def write(self, precision: str) -> WrittenGraph:
         """A graph of one precision, checked as far as a machine without its device can; ValueError where it fails."""
         match precision:
             case "fp16" | "bf16":
@@ -128,7 +128,7 @@ class Family:
             return careful_islands(self.graph)
         return fp32_islands(self.graph, self.ranges.largest)
 
-    def _floating(self, precision: FloatType) -> Typed:
+    def _floating(self, precision: FloatType) -> WrittenGraph:
         islands = self.islands if precision == "fp16" else set()
         model = typed(self.graph, precision, islands)
         if precision == "bf16":
@@ -137,18 +137,18 @@ class Family:
         if self.judge is not None and precision in RUN_HERE:
             check_overflow(model, self.judge.batches[0][0])
             facts["judged"] = self.judge(model).facts()
-        return Typed(model, precision, facts)
+        return WrittenGraph(model, precision, facts)
 
-    def _integer(self, precision: str) -> Typed:
+    def _integer(self, precision: str) -> WrittenGraph:
         if self.ranges is None:
             raise ValueError(f"{precision} needs people to calibrate on: name a data folder with --calibration FOLDER")
         if self.judge is None:
             log.warning("no people to judge on: every unit becomes INT8, whatever it costs")
             units = [unit.name for unit in quantisable_units(self.graph)]
-            return Typed(self._built(units, precision), precision, {"int8": self._facts(units)})
+            return WrittenGraph(self._built(units, precision), precision, {"int8": self._facts(units)})
         model, mix, drift = self._within_budget(precision)
         facts = {**self._facts(mix.units), **self._search_facts(self._found), "budget": asdict(self.budget)}
-        return Typed(model, precision, {"int8": facts, "judged": drift.facts()})
+        return WrittenGraph(model, precision, {"int8": facts, "judged": drift.facts()})
 
     @property
     def budget(self) -> Budget:
@@ -171,7 +171,7 @@ class Family:
             progress=self._progress,
         )
 
-    def _within_budget(self, precision: str) -> tuple[ModelProto, Mix, Drift]:
+    def _within_budget(self, precision: str) -> tuple[ModelProto, UnitSelection, Drift]:
         """The fastest mix whose graph, as it is written, keeps the budget."""
         assert self.judge is not None
         mixes = self._found.within(self.budget)

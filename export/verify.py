@@ -110,7 +110,7 @@ def compare(
         for name, session in rungs.items():
             found = session.run(batch[0])
             try:
-                comparisons[name].see(expected, found, batch)
+                comparisons[name].update(expected, found, batch)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
             parts[name].append(heatmap_parity(name, expected, found, spec.decode))

@@ -73,7 +73,7 @@ class Decode(nn.Module):
         super().__init__()
         self.method = spec.decode
         self.grid = tuple(side // HEATMAP_STRIDE for side in spec.input_size)
-        self.maps = (len(spec.joints), self.grid[0] * self.grid[1])
+        self.maps = (len(spec.skeleton), self.grid[0] * self.grid[1])
         steps = torch.arange(-SMOOTHING_RADIUS, SMOOTHING_RADIUS + 1)
         kernel = torch.exp(-(steps**2) / (2 * SMOOTHING_SIGMA**2))
         self.register_buffer("kernel", kernel / kernel.sum())
@@ -211,7 +211,7 @@ def _ends(spec: PoseSpec, folder: Path) -> tuple[ModelProto, ModelProto, ModelPr
     height, width = (side // HEATMAP_STRIDE for side in spec.input_size)
     frame = torch.zeros(96, 128, 3, dtype=torch.uint8)
     boxes = torch.tensor([[10.0, 10, 60, 90], [20, 5, 100, 80]])
-    heatmaps = torch.rand(2, len(spec.joints), height, width)
+    heatmaps = torch.rand(2, len(spec.skeleton), height, width)
     scale, shift = torch.ones(2, 1), torch.zeros(2, 2)
     people = {0: "batch"}
     front = trace(

@@ -42,9 +42,9 @@ class Checkpoint:
     """Where the weights come from, for a person to read."""
 
     def __post_init__(self) -> None:
-        joints, expected = self.network.config.joints, len(self.spec.joints)
+        joints, expected = self.network.config.joints, len(self.spec.skeleton)
         if joints != expected:
-            raise ValueError(f"the network has {joints} joints, but {self.spec.skeleton} has {expected}")
+            raise ValueError(f"the network has {joints} joints, but {self.spec.skeleton.name} has {expected}")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     metadata = {
         "format": FORMAT,
         "config": json.dumps(asdict(checkpoint.network.config)),
-        "spec": json.dumps(asdict(checkpoint.spec)),
+        "spec": json.dumps(checkpoint.spec.facts()),
         "note": checkpoint.note,
     }
     tensors = {
@@ -128,12 +128,12 @@ def _read(path: Path, content: bytes) -> _Stored:
         return _Stored(without_prefixes(tensors, HEAD))
     try:
         config = parse(NetworkConfig, _json(metadata, "config"), "config")
-        spec = parse(PoseSpec, _json(metadata, "spec"), "spec")
+        spec = PoseSpec.read(_json(metadata, "spec"))
         note = printable(metadata.get("note", ""))
         if len(note) > LONGEST_TEXT:
             raise ValueError(f"note has {len(note)} characters, expected at most {LONGEST_TEXT}")
-        if config.joints != len(spec.joints):
-            raise ValueError(f"config.joints is {config.joints}, but {spec.skeleton} has {len(spec.joints)}")
+        if config.joints != len(spec.skeleton):
+            raise ValueError(f"config.joints is {config.joints}, but {spec.skeleton.name} has {len(spec.skeleton)}")
     except ValueError as error:
         raise ValueError(f"{path} has metadata that this version of lehrnet cannot read: {error}") from error
     return _Stored(tensors, config, spec, note)

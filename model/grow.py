@@ -9,7 +9,7 @@ from .network import PoseNetwork
 
 
 @torch.no_grad()
-def with_attention(lean: PoseNetwork) -> PoseNetwork:
+def with_ema(lean: PoseNetwork) -> PoseNetwork:
     """The variant of `lean` with EMA, whose heatmaps are those of `lean` until it learns.
 
     An EMA whose 3x3 conv and norm are zero weighs every cell by sigmoid(0) = 1/2, and the norm before it is doubled.

@@ -69,7 +69,7 @@ def draw_views(
     centre = np.tile((np.array(stored_size[::-1]) - 1) / 2, (people, 1))
     zoom = np.full(people, stored_size[0] / (MARGIN * spec.input_size[0]))
     wanted = rng.random(people) < augmentation.half_body
-    half_centre, half_zoom, whole = _half_bodies(keypoints, rng.random(people) < 0.5, sides, spec.joints)
+    half_centre, half_zoom, whole = _half_bodies(keypoints, rng.random(people) < 0.5, sides, spec.skeleton)
     halved = wanted & whole
     centre[halved], zoom[halved] = half_centre[halved], half_zoom[halved]
     zoom *= rng.uniform(*augmentation.scale, people)

@@ -30,7 +30,7 @@ class BadPicture:
 
 def unlabelled(crops: NDArray[np.float32], spec: PoseSpec) -> LabelledBatch:
     """Crops of people of whom nothing is known."""
-    return crops, np.zeros((len(crops), len(spec.joints), 3)), np.zeros(len(crops))
+    return crops, np.zeros((len(crops), len(spec.skeleton), 3)), np.zeros(len(crops))
 
 
 def crop_batches(

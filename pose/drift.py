@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batches import LabelledBatch
-from .evaluate import SURE_JOINT, figures_by_person
+from .evaluate import SURE_JOINT, metrics_by_person
 from .heatmap import cells_to_crop, decode
-from .metrics import COCO_FIGURES, oks
+from .metrics import COCO_METRICS, oks
 from .spec import PoseSpec
 
 MOVED_PX = 3.0  # crop px: further than rounding moves a peak; the arg-max found another one
@@ -71,7 +71,7 @@ class Comparison:
         self._found: list[NDArray[np.float32]] = []
         self._low, self._high, self._max, self._sum, self._cells = np.inf, -np.inf, 0.0, 0.0, 0
 
-    def see(self, expected: NDArray[np.float32], found: NDArray[np.float32], batch: LabelledBatch) -> None:
+    def update(self, expected: NDArray[np.float32], found: NDArray[np.float32], batch: LabelledBatch) -> None:
         """Take in the heatmaps (n, K, h, w) of both networks for the crops of a batch; ValueError for NaN."""
         if not np.isfinite(found).all():
             raise ValueError("its heatmaps hold NaN or infinity")
@@ -96,13 +96,13 @@ class Comparison:
         counted = sure if sure.any() else np.ones_like(sure)
         moved = np.linalg.norm(found[..., :2] - expected[..., :2], axis=2)
         reference = np.concatenate((expected[..., :2], counted[..., None]), axis=2, dtype=np.float64)
-        alike = oks(found[..., :2], reference, areas, self.spec.joints)
+        alike = oks(found[..., :2], reference, areas, self.spec.skeleton)
         alike = alike[~np.isnan(alike)]  # someone of whom nothing is counted
         figures = [None, None]
         if (truth[..., 2] > 0).any():
-            both = (figures_by_person(points, truth, areas, self.spec) for points in (found, expected))
-            figures = [each[COCO_FIGURES[0]] for each in both]
-        columns = zip(self.spec.joints.joints, moved.T, counted.T, strict=True)
+            both = (metrics_by_person(points, truth, areas, self.spec) for points in (found, expected))
+            figures = [each[COCO_METRICS[0]] for each in both]
+        columns = zip(self.spec.skeleton.joints, moved.T, counted.T, strict=True)
         return Drift(
             people=len(expected),
             heatmap_range=self._high - self._low,

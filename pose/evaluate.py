@@ -13,7 +13,7 @@ from .batches import BadPicture, crop_batches
 from .boxes import PERSON_CATEGORY, KnownImages, read_boxes
 from .data import PoseData
 from .labels import read_people
-from .metrics import coco_figures, distinct, mpii_figures, pck
+from .metrics import coco_metrics, mpii_metrics, oks_nms, pck
 from .mpii import HEAD_SIZES, find_mpii_labels
 from .points import Heatmapper, find_points
 from .spec import PoseSpec
@@ -73,9 +73,9 @@ def evaluate(
     results, joints = _results(people, points, scores), {} if detections else _found_joints(people, points)
     if mpii:
         assert people.head_sizes is not None
-        figures = mpii_figures(points[..., :2], people.keypoints, people.head_sizes)
+        figures = mpii_metrics(points[..., :2], people.keypoints, people.head_sizes)
     else:
-        figures = coco_figures(_truth(truth), results, truth.skeleton)
+        figures = coco_metrics(_truth(truth), results, truth.skeleton)
     named = [{**result, "image_id": people.image_ids[result["image_id"]]} for result in results]
     named = [{**result, "category_id": people.category} for result in named]
     return Evaluation("PCKh" if mpii else "OKS AP", len(people), figures, named, joints, bad, truth.reading.facts())
@@ -125,7 +125,7 @@ def person_scores(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
 
 
-def figures_by_person(
+def metrics_by_person(
     points: NDArray[np.floating], truth: NDArray[np.floating], areas: NDArray[np.floating], spec: PoseSpec
 ) -> dict[str, float]:
     """COCO's figures of points (N, K, 3) against labels (N, K, 3), areas (N,), in crop px: one person an image."""
@@ -145,7 +145,7 @@ def figures_by_person(
     labels = {
         "images": [{"id": row, "width": width, "height": height} for row in range(len(truth))],
         "annotations": people,
-        "categories": [{"id": PERSON_CATEGORY, "name": "person", "keypoints": list(spec.joints.joints)}],
+        "categories": [{"id": PERSON_CATEGORY, "name": "person", "keypoints": list(spec.skeleton.joints)}],
     }
     scores = person_scores(points)
     results = [
@@ -157,7 +157,7 @@ def figures_by_person(
         }
         for row in range(len(points))
     ]
-    return coco_figures(labels, results, spec.joints)
+    return coco_metrics(labels, results, spec.skeleton)
 
 
 def _found_joints(people: PoseData, points: NDArray[np.float32]) -> dict[str, float]:
@@ -178,7 +178,7 @@ def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[
         rows = rows[np.isfinite(points[rows]).all((1, 2))]  # noqa: PLW2901
         scores = box_scores[rows] * joint_scores[rows]
         sides = people.boxes[rows, 2:] - people.boxes[rows, :2]
-        for kept in distinct(points[rows], scores, sides.prod(1), people.skeleton):
+        for kept in oks_nms(points[rows], scores, sides.prod(1), people.skeleton):
             results.append(
                 {
                     "image_id": int(people.image_of[rows[kept]]),
@@ -210,7 +210,7 @@ def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.
     return detected, scores
 
 
-def figures_table(evaluation: Evaluation) -> str:
+def metrics_table(evaluation: Evaluation) -> str:
     """The figures as the field prints them: in percent, one line; then every joint's."""
     lines = [f"{evaluation.metric} of {evaluation.people} people, %", *_line(evaluation.figures)]
     if evaluation.joints:

@@ -13,7 +13,7 @@ def read_people(folder: Path, spec: PoseSpec, *, split: str | None = None, purpo
     if find_mpii_labels(folder) is not None:
         people = read_mpii(folder, split=split, purpose=purpose)
     else:
-        people = read_coco(folder, spec.joints, split=split, purpose=purpose)
-    if people.skeleton != spec.joints:
-        raise ValueError(f"{folder} has {people.skeleton.name}'s joints, but the network {spec.skeleton}'s")
+        people = read_coco(folder, spec.skeleton, split=split, purpose=purpose)
+    if people.skeleton != spec.skeleton:
+        raise ValueError(f"{folder} has {people.skeleton.name}'s joints, but the network {spec.skeleton.name}'s")
     return people

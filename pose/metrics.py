@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .skeleton import Skeleton
 
-COCO_FIGURES = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
+COCO_METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 """In the order of COCOeval's keypoint statistics."""
 DUPLICATE_OKS = 0.9  # HRNet: of two results for one image that are this alike, the weaker goes
 
@@ -36,7 +36,7 @@ def oks(
     return np.where(counts > 0, (similar * labelled).sum(1) / np.maximum(counts, 1), np.nan)
 
 
-def distinct(
+def oks_nms(
     keypoints: NDArray[np.floating], scores: NDArray[np.floating], areas: NDArray[np.floating], skeleton: Skeleton
 ) -> NDArray[np.intp]:
     """OKS non-maximum suppression on one image: the rows (n,) to keep, best first."""
@@ -51,7 +51,7 @@ def distinct(
     return np.array(kept, dtype=np.intp)
 
 
-def coco_figures(labels: dict[str, Any], results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
+def coco_metrics(labels: dict[str, Any], results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
     """AP and its kin of COCO results against the content of a label file, by pycocotools.
 
     Ids of annotations are 1 or more: pycocotools takes 0 for nobody. NaN where nobody is of that size.
@@ -62,7 +62,7 @@ def coco_figures(labels: dict[str, Any], results: Sequence[dict[str, Any]], skel
     except ImportError as error:
         raise ImportError("AP needs pycocotools: pip install 'lehrnet[train]'") from error
     if not results:
-        return dict.fromkeys(COCO_FIGURES, 0.0)
+        return dict.fromkeys(COCO_METRICS, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = labels  # pyright: ignore[reportAttributeAccessIssue] - its stub wants a typed dict
@@ -74,7 +74,7 @@ def coco_figures(labels: dict[str, Any], results: Sequence[dict[str, Any]], skel
         evaluation.accumulate()
         evaluation.summarize()
     figures = (float(figure) if figure >= 0 else float("nan") for figure in evaluation.stats)
-    return dict(zip(COCO_FIGURES, figures, strict=True))
+    return dict(zip(COCO_METRICS, figures, strict=True))
 
 
 def pck(
@@ -83,7 +83,7 @@ def pck(
     """(K,) share of labelled joints within `threshold` sizes of points (N, K, 2); NaN for a joint without labels.
 
     `sizes` (N,) in px are the people's: of their heads, and it is PCKh; MPII's mean of that leaves out pelvis and
-    thorax, see `mpii_figures`.
+    thorax, see `mpii_metrics`.
     """
     distances = np.linalg.norm(points - truth[..., :2], axis=2) / sizes[:, None]
     labelled = truth[..., 2] > 0
@@ -92,7 +92,7 @@ def pck(
     return np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
 
 
-def mpii_figures(
+def mpii_metrics(
     points: NDArray[np.floating], truth: NDArray[np.floating], head_sizes: NDArray[np.floating]
 ) -> dict[str, float]:
     """MPII's table, shares of 1: PCKh@0.5 by pairs of joints, then the means of @0.5 and @0.1 over all labels."""

@@ -23,7 +23,7 @@ def find_points(
     heatmaps = heatmaps_of(crops)
     if flip:
         mirrored = heatmaps_of(np.ascontiguousarray(crops[..., ::-1]))
-        heatmaps = fuse_flipped(heatmaps, mirrored, spec.joints.mirror)
+        heatmaps = fuse_flipped(heatmaps, mirrored, spec.skeleton.mirror)
     cells, scores = decode(heatmaps, spec.decode)
     points = transform_points(cells_to_crop(cells), affines)
     return np.concatenate((points, scores[..., None]), axis=2).astype(np.float32)

@@ -1,9 +1,11 @@
 """What a pose network expects of a crop and what its heatmaps mean: the contract between training and devices."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from ..parsing import parse
 from .heatmap import DECODE_METHODS, DecodeMethod
-from .skeleton import COCO17, MPII16, Skeleton, skeleton_named
+from .skeleton import COCO17, MPII16, SKELETONS, Skeleton, skeleton_named
 
 LARGEST_SIDE = 4096  # px: no crop of one person needs more, and a file must not ask for any memory
 LARGEST_FACTOR = 1000  # of padding, sigma and normalisation
@@ -13,7 +15,7 @@ LARGEST_FACTOR = 1000  # of padding, sigma and normalisation
 class PoseSpec:
     """Travels with every checkpoint and bundle. The defaults are the paper's and HRNet's practice for COCO."""
 
-    skeleton: str = COCO17.name
+    skeleton: Skeleton = COCO17
     input_size: tuple[int, int] = (256, 192)
     """Height and width of a crop in px, multiples of 32."""
     padding: float = 1.25
@@ -27,7 +29,9 @@ class PoseSpec:
     decode: DecodeMethod = "quarter"
 
     def __post_init__(self) -> None:
-        skeleton_named(self.skeleton)
+        known = SKELETONS.get(self.skeleton.name, self.skeleton)
+        if self.skeleton != known:
+            raise ValueError(f"the skeleton is called {known.name!r}, but is not lehrnet's of that name")
         sides = self.input_size
         if len(sides) != 2 or not all(_is_side(side) for side in sides):
             raise ValueError(f"input size is {sides}, expected (height, width) in multiples of 32 up to {LARGEST_SIDE}")
@@ -41,10 +45,18 @@ class PoseSpec:
         if self.decode not in DECODE_METHODS:
             raise ValueError(f"decode is {self.decode!r}, expected one of {', '.join(DECODE_METHODS)}")
 
-    @property
-    def joints(self) -> Skeleton:
-        """The skeleton itself."""
-        return skeleton_named(self.skeleton)
+    def facts(self) -> dict[str, Any]:
+        """For JSON: a skeleton of lehrnet's by its name, any other whole."""
+        named = self.skeleton.name in SKELETONS
+        return {**asdict(self), "skeleton": self.skeleton.name if named else asdict(self.skeleton)}
+
+    @classmethod
+    def read(cls, facts: Any, key: str = "spec") -> "PoseSpec":
+        """Of JSON, with the skeleton by name or whole; ValueError names the key that is wrong."""
+        name = facts.get("skeleton") if isinstance(facts, dict) else None
+        if isinstance(name, str):
+            facts = {**facts, "skeleton": asdict(skeleton_named(name))}
+        return parse(cls, facts, key)
 
 
 def _is_side(side: object) -> bool:
@@ -52,12 +64,12 @@ def _is_side(side: object) -> bool:
 
 
 COCO = PoseSpec()
-MPII = PoseSpec(skeleton=MPII16.name, input_size=(256, 256))
+MPII = PoseSpec(skeleton=MPII16, input_size=(256, 256))
 
 
 def spec_for(joints: int) -> PoseSpec:
     """The usual spec of a network with that many joints."""
     for spec in (COCO, MPII):
-        if len(spec.joints) == joints:
+        if len(spec.skeleton) == joints:
             return spec
     raise ValueError(f"no skeleton has {joints} joints; expected 17 (COCO) or 16 (MPII)")

@@ -15,8 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from ..files import atomic_folder, write_text
 from ..parsing import parse, printable, read_json
-from ..pose.heatmap import HEATMAP_STRIDE, DecodeMethod
-from ..pose.skeleton import Skeleton
+from ..pose.heatmap import HEATMAP_STRIDE
 from ..pose.spec import PoseSpec
 from .compatibility import BuiltFor
 
@@ -127,7 +126,7 @@ def read_bundle(root: Path) -> Bundle:
         raise FileNotFoundError(f"no bundle at {root}: it has no {MANIFEST}; `lehrnet export` writes one")
     try:
         read = parse(_Manifest, read_json(manifest, LARGEST_MANIFEST))
-        return Bundle(root, read.variant, read.pose.spec(), read.trained, read.note, read.artefacts, read.fastest)
+        return Bundle(root, read.variant, read.pose, read.trained, read.note, read.artefacts, read.fastest)
     except ValueError as error:
         reason = str(error).removeprefix(f"{manifest}: ")
         raise ValueError(f"{manifest} cannot be read: {reason}; export the bundle again") from error
@@ -149,7 +148,6 @@ def new_bundle_folder(root: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 def write_manifest(bundle: Bundle) -> None:
     """Write `bundle.json` into the bundle's root."""
-    skeleton = bundle.spec.joints
     content = {
         "format": FORMAT,
         "variant": bundle.variant,
@@ -157,7 +155,7 @@ def write_manifest(bundle: Bundle) -> None:
         "note": bundle.note,
         "input": {"name": INPUT_NAME, "layout": "NCHW", "colour_order": "rgb"},
         "output": {"name": OUTPUT_NAME, "layout": "NCHW", "stride": HEATMAP_STRIDE},
-        "pose": {**asdict(bundle.spec), "skeleton": asdict(skeleton)},
+        "pose": asdict(bundle.spec),
         **({"fastest": dict(bundle.fastest)} if bundle.fastest else {}),
         "artefacts": {name: _artefact_facts(artefact) for name, artefact in bundle.artefacts.items()},
     }
@@ -180,26 +178,6 @@ class _Output:
 
 
 @dataclass(frozen=True)
-class _Pose:
-    """A `PoseSpec` whose skeleton is written out."""
-
-    skeleton: Skeleton
-    input_size: tuple[int, int]
-    padding: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    sigma: float
-    decode: DecodeMethod
-
-    def spec(self) -> PoseSpec:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        spec = PoseSpec(**{**values, "skeleton": self.skeleton.name})
-        if spec.joints != self.skeleton:
-            raise ValueError(f"pose.skeleton is called {self.skeleton.name!r}, but is not lehrnet's of that name")
-        return spec
-
-
-@dataclass(frozen=True)
 class _Manifest:
     format: Literal["lehrnet-bundle-1"]
     variant: str
@@ -207,7 +185,7 @@ class _Manifest:
     note: str
     input: _Input
     output: _Output
-    pose: _Pose
+    pose: PoseSpec
     artefacts: Mapping[str, Artefact]
     fastest: Mapping[str, str] = field(default_factory=dict)
 

@@ -33,7 +33,7 @@ class BuiltFor:
 
 
 @dataclass(frozen=True)
-class Here:
+class Machine:
     """The machine that is asked to run it."""
 
     library: str
@@ -44,7 +44,7 @@ class Here:
     machine: str = platform.machine()
 
 
-def differences(built: BuiltFor, here: Here) -> list[str]:
+def differences(built: BuiltFor, here: Machine) -> list[str]:
     """Why the engine does not fit, one line a reason; empty if nothing speaks against it."""
     found = []
     if built.library != here.library:
@@ -64,7 +64,7 @@ def differences(built: BuiltFor, here: Here) -> list[str]:
     return found
 
 
-def _serves(built: BuiltFor, here: Here) -> bool:
+def _serves(built: BuiltFor, here: Machine) -> bool:
     if not built.version_compatible:
         return False
     then, now = _numbers(built.version), _numbers(here.version)

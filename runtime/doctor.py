@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .bundle import WEIGHTS, Artefact, open_bundle
-from .compatibility import Here, differences
+from .compatibility import Machine, differences
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
         version = import_module(built.library).__version__
     except (ImportError, RuntimeError) as error:
         return Finding(f"bundle: {name}", False, f"{artefact.file}: {error}", rebuild)
-    reasons = differences(built, Here(built.library, version, gpu.compute_capability, gpu.name))
+    reasons = differences(built, Machine(built.library, version, gpu.compute_capability, gpu.name))
     found = f"{artefact.file}: {'; '.join(reasons)}" if reasons else f"{artefact.file}, on {gpu.name}"
     return Finding(f"bundle: {name}", not reasons, found, rebuild if reasons else "")
 

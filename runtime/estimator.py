@@ -64,20 +64,20 @@ class PoseEstimator:
         *,
         threads: int | None = None,
         flip: bool = False,
-        otherwise: str | None = None,
+        fallback: str | None = None,
         trust_engine: Trust = False,
     ) -> "PoseEstimator":
         """Open a bundle; its hashes are checked. `flip` also runs each mirrored crop and averages the heatmaps.
 
         `precision` names an artefact; "weights" runs the network by PyTorch, "torch_fp16" in its fast form for GPUs.
-        `otherwise` names another that may run where the first cannot. `device`: see `open_session`. An engine is
+        `fallback` names another that may run where the first cannot. `device`: see `open_session`. An engine is
         code: it runs only with `trust_engine` True, or with its SHA-256.
         """
         root = Path(bundle)
 
         def opened() -> PoseEstimator:
             found = open_bundle(root)
-            session = open_artefact(found, precision, device, threads, otherwise, trust_engine=trust_engine)
+            session = open_artefact(found, precision, device, threads, fallback, trust_engine=trust_engine)
             return cls.of(session, found.spec, flip=flip)
 
         return unless_replaced(root, opened)
@@ -103,7 +103,7 @@ class PoseEstimator:
         for image, boxes in items:
             self._check(image)
             checked.append((image, check_boxes([whole_image(image)] if boxes is None else boxes)))
-        joints = len(self.spec.joints)
+        joints = len(self.spec.skeleton)
         xy = np.concatenate([np.empty((0, joints, 3), np.float32), *self._batches(checked)])
         ends = np.cumsum([len(boxes) for _, boxes in checked])[:-1]
         people = np.split(xy, ends)

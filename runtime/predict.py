@@ -104,7 +104,7 @@ def open_source(
         return Source(root, tuple(pictures), ids, single=root != source)
     known = _LabelsBeside(root, pictures, spec)
     within = root if source.is_dir() else None
-    people = read_boxes(boxes, pictures, root=within, skeleton=spec.joints, known=known, category=category)
+    people = read_boxes(boxes, pictures, root=within, skeleton=spec.skeleton, known=known, category=category)
     if not people:
         raise ValueError(f"{boxes} has boxes for none of the {len(pictures)} images, the first being {pictures[0]}")
     ids |= {path: each.image_id for path, each in people.items() if each.image_id is not None}
@@ -153,7 +153,7 @@ class _LabelsBeside:
                 case _:
                     raise ValueError("it has no list of images, expected COCO's label file")
             names = {each["file_name"]: each["id"] for each in entries if isinstance(each.get("file_name"), str)}
-            category = person_category(content.get("categories"), self._spec.joints)
+            category = person_category(content.get("categories"), self._spec.skeleton)
             chosen = match_names(names, self._pictures)
         ids = {names[name]: picture for name, picture in chosen.items()}
         return KnownImages(ids, PERSON_CATEGORY if category is None else category)
@@ -315,7 +315,7 @@ def write_results(path: Path, results: list[dict[str, Any]]) -> None:
 
 def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, min_score: float) -> None:
     """Write the image with its skeletons drawn; the suffix of `path` names the format."""
-    drawn = draw_poses(prediction.image, prediction.poses, estimator.spec.joints, min_score)
+    drawn = draw_poses(prediction.image, prediction.poses, estimator.spec.skeleton, min_score)
     done, encoded = cv2.imencode(path.suffix, drawn)
     if not done:
         raise RuntimeError(f"OpenCV could not encode {path}")

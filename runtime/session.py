@@ -81,13 +81,13 @@ def open_artefact(
     precision: str,
     device: str = "auto",
     threads: int | None = None,
-    otherwise: str | None = None,
+    fallback: str | None = None,
     *,
     trust_engine: Trust = False,
 ) -> Session:
     """Open what a bundle has under a name; "fastest", and forms such as "torch_fp16", are names too.
 
-    Where that does not run here, `otherwise` is opened instead, and the log says why. Without it the error is raised.
+    Where that does not run here, `fallback` is opened instead, and the log says why. Without it the error is raised.
     """
     try:
         name = chosen(bundle, precision, device)
@@ -98,10 +98,10 @@ def open_artefact(
         _check_spec(session, bundle, name)
         return session
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        if otherwise is None:
+        if fallback is None:
             raise
-        log.warning("%s does not run here: %s. As was allowed, %s runs instead", precision, error, otherwise)
-        return open_artefact(bundle, otherwise, device, threads, trust_engine=trust_engine)
+        log.warning("%s does not run here: %s. As was allowed, %s runs instead", precision, error, fallback)
+        return open_artefact(bundle, fallback, device, threads, trust_engine=trust_engine)
 
 
 def _check_trust(path: Path, trust: Trust) -> None:
@@ -121,10 +121,10 @@ def _check_trust(path: Path, trust: Trust) -> None:
 def _check_spec(session: Session, bundle: Bundle, name: str) -> None:
     """Raise ValueError unless the network is what the manifest says."""
     found, wanted = session.spec, bundle.spec
-    if found.input_size != wanted.input_size or len(found.joints) != len(wanted.joints):
+    if found.input_size != wanted.input_size or len(found.skeleton) != len(wanted.skeleton):
         raise ValueError(
-            f"{bundle.path(name)} takes crops of {found.input_size} and finds {len(found.joints)} joints, but the "
-            f"manifest says {wanted.input_size} and {len(wanted.joints)}; export the bundle again"
+            f"{bundle.path(name)} takes crops of {found.input_size} and finds {len(found.skeleton)} joints, but the "
+            f"manifest says {wanted.input_size} and {len(wanted.skeleton)}; export the bundle again"
         )
 
 

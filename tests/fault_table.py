@@ -203,12 +203,12 @@ def _(bench: Bench) -> str:
     return marked(bench, engine(bench, library="evil").apart("doctor", bench.bundle), "built_for.library is 'evil'")
 
 
-@row("code", "fastest -> engine, with --otherwise fp32: the graph runs, the engine does not")
+@row("code", "fastest -> engine, with --fallback fp32: the graph runs, the engine does not")
 def _(bench: Bench) -> str:
     from lehrnet.runtime.devices import processor_name
 
     engine(bench).manifest(lambda content: content.update(fastest={processor_name(): "fp16"}))
-    answer = bench.predict("--precision", "fastest", "--otherwise", "fp32")
+    answer = bench.predict("--precision", "fastest", "--fallback", "fp32")
     return answer.fine() or ("" if "is an engine, which is code" in answer.err else "nothing was said")
 
 

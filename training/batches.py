@@ -56,8 +56,8 @@ class Batches:
         joints = pack.keypoints.shape[1]
         if not len(pack):
             raise ValueError("nobody is left to train on: every image of the pack is held out")
-        if joints != len(spec.joints):
-            raise ValueError(f"the pack has {joints} joints, but {spec.skeleton} has {len(spec.joints)}")
+        if joints != len(spec.skeleton):
+            raise ValueError(f"the pack has {joints} joints, but {spec.skeleton.name} has {len(spec.skeleton)}")
         self.pack, self.spec, self.device, self.seed = pack, spec, device, seed
         self._shares = _shares(pack, mix or {})
         self.epoch_people = sum(round(len(rows) * share) for rows, share in self._shares)
@@ -83,11 +83,11 @@ class Batches:
             stored = self.pack.keypoints[rows]
             views = draw_views(stored, self.pack.size, self.spec, NONE, np.random.default_rng(0))
             zoom = np.linalg.det(views.affines[:, :, :2])
-            keypoints = view_keypoints(stored, views, self.spec.joints)
+            keypoints = view_keypoints(stored, views, self.spec.skeleton)
             yield rows, self._batch(self._stored.take(rows), rows, views).crops, keypoints, self.pack.areas[rows] / zoom
 
     def _batch(self, stored: Tensor, rows: Rows, views: Views) -> Batch:
-        keypoints = view_keypoints(self.pack.keypoints[rows], views, self.spec.joints)
+        keypoints = view_keypoints(self.pack.keypoints[rows], views, self.spec.skeleton)
         height, width = self.spec.input_size
         grid = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
         cells = crop_to_cells(keypoints[..., :2])

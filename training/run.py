@@ -15,7 +15,7 @@ from ..files import locked, refuse_inputs, remove_unfinished
 from ..model.checkpoint import describes_itself, load_checkpoint
 from ..model.config import DEFAULT_VARIANT, variant
 from ..model.device import choose_device
-from ..model.grow import with_attention
+from ..model.grow import with_ema
 from ..model.network import PoseNetwork, create_model
 from ..model.weight_files import read_content
 from ..pose.labels import read_people
@@ -140,7 +140,7 @@ def _watched(trainer: Trainer, request: Request) -> float:
 
 def _network(request: Request) -> PoseNetwork:
     """A new network, or the one to begin from."""
-    joints = len(request.recipe.spec.joints)
+    joints = len(request.recipe.spec.skeleton)
     if request.start is None:
         return create_model(request.network or DEFAULT_VARIANT, joints)
     content = read_content(request.start, "checkpoint")
@@ -152,7 +152,7 @@ def _network(request: Request) -> PoseNetwork:
     if network.config == wanted:
         return network
     if not network.config.attention and wanted.attention:
-        grown = with_attention(network)
+        grown = with_ema(network)
         if grown.config == wanted:
             log.warning("%s has no EMA: it grows one, which changes nothing until it learns", request.start)
             return grown

@@ -24,7 +24,7 @@ from .loss import heatmap_loss
 from .processes import Processes
 from .recipe import Recipe, is_whole
 from .state import naming_state, read_state
-from .validate import FIGURE, held_out_figures
+from .validate import FIGURE, held_out_metrics
 
 STATE, LAST, BEST, LOG = "state.pt", "last.safetensors", "best.safetensors", "log.jsonl"
 LARGEST_SEED = 2**63 - 1  # torch's
@@ -219,7 +219,7 @@ class Trainer:
     def _validate(self) -> dict[str, float] | None:
         if self.held_out is None:
             return None
-        return held_out_figures(self.heatmaps, self.held_out, max(32, self.recipe.batch), self.processes)
+        return held_out_metrics(self.heatmaps, self.held_out, max(32, self.recipe.batch), self.processes)
 
     def _identity(self) -> str:
         """What must be the same when a run is resumed."""

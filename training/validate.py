@@ -6,17 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pose.evaluate import figures_by_person
+from ..pose.evaluate import metrics_by_person
 from ..pose.heatmap import cells_to_crop, decode
-from ..pose.metrics import COCO_FIGURES
+from ..pose.metrics import COCO_METRICS
 from .batches import Batches
 from .processes import Processes
 
-FIGURE = COCO_FIGURES[0]
+FIGURE = COCO_METRICS[0]
 
 
 @torch.inference_mode()
-def held_out_figures(
+def held_out_metrics(
     heatmaps_of: Callable[[Tensor], Tensor], people: Batches, size: int, processes: Processes | None = None
 ) -> dict[str, float]:
     """COCO's figures of people in their own crops, `size` at a time; the same however many processes share the work.
@@ -34,4 +34,4 @@ def held_out_figures(
     gathered = [part for share in processes.gather(parts) for part in share]
     rows, points, truth, areas = (np.concatenate([part[place] for part in gathered]) for place in range(4))
     order = np.argsort(rows)
-    return figures_by_person(points[order], truth[order], areas[order], people.spec)
+    return metrics_by_person(points[order], truth[order], areas[order], people.spec)

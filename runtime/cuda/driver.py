@@ -39,7 +39,7 @@ class Gpu:
 
 
 class CudaError(RuntimeError):
-    """What CUDA said."""
+    """A CUDA call failed."""
 
 
 class OutOfDeviceMemoryError(CudaError):
@@ -151,7 +151,7 @@ class Event:
         self.handle: Any = int(call(cudart.cudaEventCreateWithFlags, cudart.cudaEventDisableTiming))
 
     def record(self, stream: Stream) -> None:
-        """Here, in the stream's work so far."""
+        """Machine, in the stream's work so far."""
         call(cudart.cudaEventRecord, self.handle, stream.handle)
 
     def synchronize(self) -> None:
@@ -181,7 +181,7 @@ class Graph:
         self.executable = None
 
 
-class Mirrored:
+class HostDeviceBuffer:
     """An array in pinned memory of the host and its twin on the device."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...pose.spec import PoseSpec
 from ..inputs import check_crops
-from .driver import Graph, Mirrored, Stream
+from .driver import Graph, HostDeviceBuffer, Stream
 
 
 class GraphSession(ABC):
@@ -30,9 +30,9 @@ class GraphSession(ABC):
         self._graphs: dict[int, Graph] = {}
         with ExitStack() as undo:  # where there is no room for all of it, nothing stays
             self.stream = undo.enter_context(closing(Stream(stream)))
-            self.crops = undo.enter_context(closing(Mirrored((batches[-1], 3, height, width))))
-            heatmaps = (batches[-1], len(spec.joints), height // 4, width // 4)
-            self.heatmaps = undo.enter_context(closing(Mirrored(heatmaps)))
+            self.crops = undo.enter_context(closing(HostDeviceBuffer((batches[-1], 3, height, width))))
+            heatmaps = (batches[-1], len(spec.skeleton), height // 4, width // 4)
+            self.heatmaps = undo.enter_context(closing(HostDeviceBuffer(heatmaps)))
             self._undo = undo.pop_all()
         self.is_open = True
 

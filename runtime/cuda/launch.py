@@ -109,7 +109,7 @@ class Kernels:
         numbers = (height // 4, width // 4, METHODS[spec.decode])
         pointers = (heatmaps, 0, 0, affines, people)
         arguments = [*_pointers(pointers), *map(ctypes.c_int32, numbers), *_pointers([keypoints])]
-        self._launch("lehrnet_decode", (len(spec.joints), most), DECODE_THREADS, stream.handle, arguments)
+        self._launch("lehrnet_decode", (len(spec.skeleton), most), DECODE_THREADS, stream.handle, arguments)
 
     def ema(
         self,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...pose.spec import PoseSpec
 from ..inputs import is_on_gpu
 from .arrays import DeviceArray, DeviceFrame
-from .driver import Event, Graph, Mirrored, Stream
+from .driver import Event, Graph, HostDeviceBuffer, Stream
 from .graph_session import GraphSession
 from .launch import AFFINE_BYTES, BGR, CropRecord, FrameRecord, Kernels
 
@@ -33,8 +33,8 @@ class Lane:
     def __init__(self, most: int, joints: int) -> None:
         with ExitStack() as undo:
 
-            def mirrored(*shape: int, dtype: Any = np.float32) -> Mirrored:
-                return undo.enter_context(closing(Mirrored(shape, dtype)))
+            def mirrored(*shape: int, dtype: Any = np.float32) -> HostDeviceBuffer:
+                return undo.enter_context(closing(HostDeviceBuffer(shape, dtype)))
 
             self.boxes, self.keypoints = mirrored(most, 4), mirrored(most, joints, 3)
             self.people, self.frame_of = mirrored(1, dtype=np.int32), mirrored(most, dtype=np.int32)
@@ -42,16 +42,16 @@ class Lane:
             self.affines = mirrored(most, AFFINE_BYTES, dtype=np.uint8)
             self.uploaded, self.done = (undo.enter_context(closing(Event())) for _ in range(2))
             self._undo = undo.pop_all()
-        self.pixels: list[Mirrored] = []  # by place of a frame in its batch; they grow
+        self.pixels: list[HostDeviceBuffer] = []  # by place of a frame in its batch; they grow
         self.owners: list[Any] = []
 
-    def room_for(self, place: int, size: int) -> Mirrored:
+    def room_for(self, place: int, size: int) -> HostDeviceBuffer:
         """Memory for a frame's bytes."""
         if place == len(self.pixels):
-            self.pixels.append(Mirrored((size,), np.uint8))
+            self.pixels.append(HostDeviceBuffer((size,), np.uint8))
         elif self.pixels[place].bytes < size:
             self.pixels.pop(place).close()
-            self.pixels.insert(place, Mirrored((size,), np.uint8))
+            self.pixels.insert(place, HostDeviceBuffer((size,), np.uint8))
         return self.pixels[place]
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class CudaPipeline:
         self.session, self.spec, self.kernels = session, spec, kernels
         self.largest_batch = session.batches[-1]
         self._record = CropRecord.of(spec)
-        self._lanes = [Lane(self.largest_batch, len(spec.joints)) for _ in range(LANES)]
+        self._lanes = [Lane(self.largest_batch, len(spec.skeleton)) for _ in range(LANES)]
         self._uploads = Stream()
         self._turn = 0
         self._graphs: dict[tuple[int, int], Graph] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import INPUT_NAME, OUTPUT_NAME, read_bundle
-from ..compatibility import BuiltFor, Here, Library, differences
+from ..compatibility import BuiltFor, Library, Machine, differences
 from ..inputs import device_index
 from .driver import OutOfDeviceMemoryError, describe_gpu
 from .graph_session import GraphSession
@@ -76,7 +76,7 @@ class TensorRtSession(GraphSession):
 
     def _check_fit(self, path: Path, built: BuiltFor, gpu: int) -> None:
         there = describe_gpu(gpu)
-        here = Here(built.library, self._trt.__version__, there.compute_capability, there.name)
+        here = Machine(built.library, self._trt.__version__, there.compute_capability, there.name)
         reasons = differences(built, here)
         if reasons:
             raise RuntimeError(

@@ -109,11 +109,11 @@ struct EmaBlock {
     }
 
     // ... for half = lanes / 2, ... 1 the halves are added, until the first lane has the sum.
-    LEHRNET_BOTH void fold(int thread, int half) {
+    LEHRNET_BOTH void reduce(int thread, int half) {
         if (thread % lanes() < half) partial[thread] += partial[thread + half];
     }
 
-    LEHRNET_BOTH void settle(int thread, bool squares, float eps) {
+    LEHRNET_BOTH void finalise(int thread, bool squares, float eps) {
         if (thread >= channels) return;
         const float mean = partial[thread * lanes()] / static_cast<float>(cells());
         if (squares) {
@@ -155,7 +155,7 @@ struct EmaBlock {
         logit[thread] = sum;
     }
 
-    LEHRNET_BOTH void soften(int thread) {
+    LEHRNET_BOTH void softmax(int thread) {
         if (thread >= channels) return;
         float highest = logit[0], sum = 0;
         for (int i = 1; i < channels; ++i) highest = most(highest, logit[i]);
@@ -203,13 +203,13 @@ LEHRNET_BOTH void run_ema(EmaBlock<Threads>& block, const Number* map, const Ema
     phase([&](int thread) { block.gate(thread, weights); });
     for (int squares = 0; squares < 2; ++squares) {
         phase([&](int thread) { block.add_up(thread, squares); });
-        for (int half = block.lanes() / 2; half > 0; half /= 2) phase([&](int thread) { block.fold(thread, half); });
-        phase([&](int thread) { block.settle(thread, squares, weights.eps); });
+        for (int half = block.lanes() / 2; half > 0; half /= 2) phase([&](int thread) { block.reduce(thread, half); });
+        phase([&](int thread) { block.finalise(thread, squares, weights.eps); });
     }
     phase([&](int thread) { block.sum_rows(thread); });
     phase([&](int thread) { block.weigh(thread, weights); });
     phase([&](int thread) { block.gather(thread, weights); });
-    phase([&](int thread) { block.soften(thread); });
+    phase([&](int thread) { block.softmax(thread); });
     phase([&](int thread) { block.weigh_map(thread, weights, shortcut, out, layout); });
 }
 

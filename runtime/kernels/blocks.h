@@ -54,7 +54,7 @@ struct DecodeBlock {
     }
 
     // For width = Threads / 2, ... 1: afterwards thread 0 has the winner.
-    LEHRNET_BOTH void fold(int thread, int width) {
+    LEHRNET_BOTH void reduce(int thread, int width) {
         if (thread < width && wins(best[thread + width], place[thread + width], best[thread], place[thread])) {
             best[thread] = best[thread + width];
             place[thread] = place[thread + width];
@@ -101,7 +101,7 @@ template <int Threads, class Phases>
 LEHRNET_BOTH void run_decode(DecodeBlock<Threads>& block, const HeatMap& map, std::int32_t method, const Affine& affine,
                              Keypoint* keypoint, const Phases& phase) {
     phase([&](int thread) { block.scan(thread, map); });
-    for (int half = Threads / 2; half > 0; half /= 2) phase([&](int thread) { block.fold(thread, half); });
+    for (int half = Threads / 2; half > 0; half /= 2) phase([&](int thread) { block.reduce(thread, half); });
     phase([&](int thread) { block.smooth_rows(thread, map, method); });
     phase([&](int thread) { block.smooth_sites(thread, map, method); });
     phase([&](int thread) {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cuda.driver import Graph, Mirrored, Stream, use_device
+from ..cuda.driver import Graph, HostDeviceBuffer, Stream, use_device
 from ..cuda.graph_session import GraphSession
 
 try:
@@ -118,7 +118,7 @@ class TorchGraph(Graph):
         self.graph = None
 
 
-def view(buffer: Mirrored, device: torch.device) -> Tensor:
+def view(buffer: HostDeviceBuffer, device: torch.device) -> Tensor:
     """A buffer's memory on the device as a tensor."""
     shape = buffer.host.shape
     interface = {"shape": shape, "typestr": "<f4", "data": (buffer.address, False), "version": 3}

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("onnxsim")
 
-from lehrnet.calibration.budget import Budget, Effort, Mix, Search, pareto, search
+from lehrnet.calibration.budget import Budget, Effort, Search, UnitSelection, pareto, search
 from lehrnet.calibration.target import modelled_seconds
 from lehrnet.calibration.units import quantisable_units
 
@@ -18,7 +18,7 @@ def mixes(found: Search, costs: list[float]) -> Search:
     """Mixes of 0, 1, 2, ... units that cost so much OKS."""
     base = found.mixes[0]
     made = [
-        Mix(("unit",) * count, 0.1 * count, 1 + 0.1 * count, replace(base.drift, oks=1 - cost))
+        UnitSelection(("unit",) * count, 0.1 * count, 1 + 0.1 * count, replace(base.drift, oks=1 - cost))
         for count, cost in enumerate(costs)
     ]
     return Search({}, tuple(made))

@@ -7,7 +7,7 @@ from lehrnet.calibration.observers import BINS, METHODS, Observer
 def seen(*batches: np.ndarray) -> Observer:
     observer = Observer()
     for batch in batches:
-        observer.see(batch)
+        observer.update(batch)
     return observer
 
 

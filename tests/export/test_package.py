@@ -100,7 +100,7 @@ def test_untrained_weights_are_said_to_be_untrained() -> None:
 class TestShippedWeights:
     def test_they_are_the_default_network_for_coco(self) -> None:
         checkpoint = package.open_checkpoint(None)
-        assert (variant_name(checkpoint.network.config), checkpoint.spec.skeleton) == ("lehrnet_w32", "coco17")
+        assert (variant_name(checkpoint.network.config), checkpoint.spec.skeleton.name) == ("lehrnet_w32", "coco17")
         assert "held-out AP" in checkpoint.note
         assert DEFAULT_WEIGHTS.stat().st_size < 10 << 20
 

@@ -12,7 +12,7 @@ from lehrnet.calibration.budget import Budget  # noqa: E402
 from lehrnet.calibration.rules import broken_rules  # noqa: E402
 from lehrnet.cli import main  # noqa: E402
 from lehrnet.export import Calibration, export_bundle  # noqa: E402
-from lehrnet.export.precisions import Family  # noqa: E402
+from lehrnet.export.precisions import PrecisionWriter  # noqa: E402
 from lehrnet.pose.coco import read_coco  # noqa: E402
 from lehrnet.pose.pictures import read_image  # noqa: E402
 from lehrnet.runtime import PoseEstimator  # noqa: E402
@@ -154,7 +154,7 @@ class TestBadInput:
         self, tiny_bundle, tiny_checkpoint, drawn_folder, tmp_path
     ) -> None:
         calibration = Calibration(drawn_folder, people=16, judged=16, budget=Budget(oks=0.0))
-        family = Family(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, calibration, tmp_path / "ranges.json")
+        family = PrecisionWriter(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, calibration, tmp_path / "ranges.json")
         with pytest.raises(ValueError, match="what came closest drops by 0"):
             family.write("int8")
 
@@ -163,7 +163,7 @@ class TestBadInput:
         content = json.loads(bundle.root.with_name("bundle.ranges.json").read_text())
         path.write_text(json.dumps({**content, "graph": "0" * 64}))
         with pytest.raises(ValueError, match="another checkpoint"):
-            Family(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, Calibration(ranges=path), path)
+            PrecisionWriter(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, Calibration(ranges=path), path)
 
     def test_an_empty_folder_is_named(self, tmp_path: Path, capsys) -> None:
         (tmp_path / "empty").mkdir()

@@ -85,7 +85,7 @@ class TestRungs:
         def made(precision: str, change, **measured):
             found = change(heatmaps)
             comparison = Comparison(spec)
-            comparison.see(heatmaps, found, unlabelled(np.zeros((4, 3, 256, 192), np.float32), spec))
+            comparison.update(heatmaps, found, unlabelled(np.zeros((4, 3, 256, 192), np.float32), spec))
             artefact = Artefact("x.onnx", "0" * 64, 0, precision=precision, measured=measured)
             return verify.Rung(
                 parity_module.heatmap_parity(precision, heatmaps, found, "quarter"), comparison.drift(), artefact

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lehrnet.model import NetworkConfig, PoseNetwork
-from lehrnet.model.grow import with_attention
+from lehrnet.model.grow import with_ema
 
 LEAN = NetworkConfig(width=8, units=1, modules=(1, 1, 1), attention=False)
 
@@ -19,13 +19,13 @@ def lean() -> PoseNetwork:
 
 def test_the_heatmaps_stay_the_same(lean: PoseNetwork) -> None:
     crops = torch.randn(2, 3, 64, 64)
-    grown = with_attention(lean).eval()
+    grown = with_ema(lean).eval()
     assert grown.config.attention
     torch.testing.assert_close(grown(crops), lean(crops), rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_reach_every_ema(lean: PoseNetwork) -> None:
-    grown = with_attention(lean).train()
+    grown = with_ema(lean).train()
     grown(torch.randn(2, 3, 64, 64)).square().mean().backward()
     norms = {name: p.grad for name, p in grown.named_parameters() if "attention.norm.weight" in name}
     assert norms
@@ -34,4 +34,4 @@ def test_gradients_reach_every_ema(lean: PoseNetwork) -> None:
 
 def test_what_has_ema_grows_no_other(lean: PoseNetwork) -> None:
     with pytest.raises(ValueError, match="has EMA already"):
-        with_attention(with_attention(lean))
+        with_ema(with_ema(lean))

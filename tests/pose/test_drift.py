@@ -29,7 +29,7 @@ def nobody(count: int = PEOPLE):
 
 def compared(expected: NDArray[np.float32], found: NDArray[np.float32], batch=None):
     comparison = Comparison(SPEC)
-    comparison.see(expected, found, batch or nobody(len(expected)))
+    comparison.update(expected, found, batch or nobody(len(expected)))
     return comparison.drift()
 
 
@@ -48,7 +48,7 @@ def test_a_cell_is_four_px_and_counts_as_moved(cells) -> None:
 def test_oks_is_that_of_the_metrics_with_the_usual_area(cells) -> None:
     truth = np.concatenate((4 * cells, np.ones((PEOPLE, 17, 1))), 2)
     areas = np.full(PEOPLE, SEGMENT * 256 * 192 / 1.25**2)
-    expected = oks(4 * cells + np.array([8, 0]), truth, areas, SPEC.joints).mean()
+    expected = oks(4 * cells + np.array([8, 0]), truth, areas, SPEC.skeleton).mean()
     assert compared(maps(cells), maps(cells + np.array([2, 0]))).oks == pytest.approx(expected, abs=1e-6)
 
 
@@ -78,7 +78,7 @@ def test_batches_add_up(cells) -> None:
     expected, found = maps(cells), maps(cells + np.array([1, 1]))
     comparison = Comparison(SPEC)
     for part in (slice(0, 2), slice(2, None)):
-        comparison.see(expected[part], found[part], nobody(len(expected[part])))
+        comparison.update(expected[part], found[part], nobody(len(expected[part])))
     together = compared(expected, found)
     assert comparison.drift().heatmap_mean == pytest.approx(together.heatmap_mean)
     assert replace(comparison.drift(), heatmap_mean=0) == replace(together, heatmap_mean=0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lehrnet.pose.coco import read_coco
 from lehrnet.pose.crop import invert_affines, person_affines, transform_points
 from lehrnet.pose.data import PoseData
-from lehrnet.pose.evaluate import evaluate, figures_table
+from lehrnet.pose.evaluate import evaluate, metrics_table
 from lehrnet.pose.heatmap import crop_to_cells, encode
 from lehrnet.pose.mpii import read_mpii
 from lehrnet.pose.spec import COCO, MPII, PoseSpec
@@ -41,7 +41,7 @@ def test_a_perfect_network_scores_a_perfect_ap(pose_samples: Path) -> None:
     assert found.figures["AP"] > 0.97  # people whose joints lie outside their padded boxes cost the rest
     assert found.figures["AP50"] > 0.99
     assert min(found.joints.values()) > 0.97
-    table = figures_table(found).splitlines()
+    table = metrics_table(found).splitlines()
     assert table[4].split() == ["nose", "eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
 
 
@@ -86,7 +86,7 @@ def test_a_folder_whose_head_sizes_are_missing_is_refused(tmp_path: Path) -> Non
 
 
 def test_the_table_is_in_percent(data_folder: Path) -> None:
-    table = figures_table(evaluate(flat, data_folder, COCO))
+    table = metrics_table(evaluate(flat, data_folder, COCO))
     assert table.startswith("OKS AP of 3 people, %\n")
     assert len(table.splitlines()[1].split()) == len(table.splitlines()[2].split()) == 10
 

@@ -6,7 +6,7 @@ import pytest
 
 from lehrnet.pose.coco import read_coco
 from lehrnet.pose.data import PoseData
-from lehrnet.pose.metrics import COCO_FIGURES, coco_figures, distinct, mpii_figures, oks, pck
+from lehrnet.pose.metrics import COCO_METRICS, coco_metrics, mpii_metrics, oks, oks_nms, pck
 from lehrnet.pose.skeleton import COCO17
 
 pytest.importorskip("pycocotools")
@@ -103,9 +103,9 @@ def test_oks_without_labels_is_undefined() -> None:
 def test_ground_truth_scored_against_itself_is_perfect(pose_samples: Path) -> None:
     people = read_coco(pose_samples).with_keypoints()
     results = results_of(people, people.keypoints, np.ones(len(people)))
-    figures = coco_figures(content_of(people.labels), results, COCO17)
-    assert list(figures) == list(COCO_FIGURES)
-    assert figures == dict.fromkeys(COCO_FIGURES, 1.0)
+    figures = coco_metrics(content_of(people.labels), results, COCO17)
+    assert list(figures) == list(COCO_METRICS)
+    assert figures == dict.fromkeys(COCO_METRICS, 1.0)
 
 
 @pytest.mark.parametrize("noise_px", [2, 6, 15])
@@ -113,20 +113,20 @@ def test_a_second_implementation_agrees(noise_px: float, pose_samples: Path) -> 
     people, rng = read_coco(pose_samples), np.random.default_rng(0)
     noisy = people.keypoints + rng.normal(0, noise_px, people.keypoints.shape) * [1, 1, 0]
     results = results_of(people, noisy, rng.uniform(0, 1, len(people)))
-    ap = coco_figures(content_of(people.labels), results, COCO17)["AP"]
+    ap = coco_metrics(content_of(people.labels), results, COCO17)["AP"]
     assert 0.02 < ap < 0.98
     assert ap_by_loops(people.labels, results) == pytest.approx(ap, abs=1e-6)
 
 
 def test_no_results_score_nothing(data_folder: Path) -> None:
-    assert coco_figures(content_of(data_folder / "person_keypoints.json"), [], COCO17)["AP"] == 0
+    assert coco_metrics(content_of(data_folder / "person_keypoints.json"), [], COCO17)["AP"] == 0
 
 
 def test_of_two_equal_people_the_better_scored_stays() -> None:
     person = np.random.default_rng(0).uniform(0, 100, (17, 3))
     three = np.stack((person, person + 0.5, person + 60))
-    np.testing.assert_array_equal(distinct(three, np.array([0.3, 0.8, 0.5]), np.full(3, 1e4), COCO17), [1, 2])
-    assert len(distinct(three[:0], np.zeros(0), np.zeros(0), COCO17)) == 0
+    np.testing.assert_array_equal(oks_nms(three, np.array([0.3, 0.8, 0.5]), np.full(3, 1e4), COCO17), [1, 2])
+    assert len(oks_nms(three[:0], np.zeros(0), np.zeros(0), COCO17)) == 0
 
 
 def test_pckh_counts_labelled_joints_within_half_a_head() -> None:
@@ -144,7 +144,7 @@ def test_mpii_leaves_pelvis_and_thorax_out_of_the_mean() -> None:
     truth[:, :, 2] = 2
     points = np.zeros((1, 16, 2))
     points[0, [6, 7]] = 99
-    figures = mpii_figures(points, truth, np.ones(1))
+    figures = mpii_metrics(points, truth, np.ones(1))
     assert figures == {**dict.fromkeys(("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"), 1.0)} | {
         "mean": 1.0,
         "mean@0.1": 1.0,

@@ -3,10 +3,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from lehrnet.parsing import parse
-from lehrnet.runtime.compatibility import BuiltFor, Here, differences
+from lehrnet.runtime.compatibility import BuiltFor, Machine, differences
 
 BUILT = BuiltFor("tensorrt", "10.3.0", ("8.7",), "Linux", "aarch64", gpu="Orin", driver="12.6")
-HERE = Here("tensorrt", "10.3.0", "8.7", "Orin", "Linux", "aarch64")
+HERE = Machine("tensorrt", "10.3.0", "8.7", "Orin", "Linux", "aarch64")
 
 
 def test_the_machine_it_was_built_on_fits() -> None:
@@ -29,7 +29,7 @@ def test_what_differs_is_named(change: dict[str, str], reason: str) -> None:
 
 
 def test_every_difference_is_named_at_once() -> None:
-    assert len(differences(BUILT, Here("tensorrt", "11.0", "9.0", "", "Linux", "x86_64"))) == 3
+    assert len(differences(BUILT, Machine("tensorrt", "11.0", "9.0", "", "Linux", "x86_64"))) == 3
 
 
 @pytest.mark.parametrize(

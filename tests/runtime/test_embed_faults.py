@@ -102,7 +102,7 @@ def refusal(library: Path, bundle: Path) -> str:
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 def test_it_knows_the_skeletons_that_python_knows(library: Path, skeleton: Skeleton, tmp_path: Path) -> None:
-    spec = PoseSpec(skeleton.name, input_size=(64, 64))
+    spec = PoseSpec(skeleton, input_size=(64, 64))
     good = bundle_of(tmp_path / "good", graph_of(len(skeleton)).SerializeToString(), spec)
     assert EmbeddedSession(library, good, wheels_library()).joints == len(skeleton)
     manifest = json.loads((good / "bundle.json").read_text())

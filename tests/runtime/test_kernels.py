@@ -72,13 +72,13 @@ def test_keypoints_are_the_definition_s(method, flip: bool, kernels: ctypes.CDLL
     points = rng.uniform(-1, (9, 17), (len(BOXES), 17, 2))
     heatmaps = encode(points, (16, 8), 2.0) + rng.normal(0, 0.01, (len(BOXES), 17, 16, 8)).astype(np.float32)
     heatmaps[0, 0], heatmaps[0, 1] = 0.25, -heatmaps[0, 1]
-    mirrored, mirror = heatmaps[::-1].copy(), np.array(SPEC.joints.mirror, np.int32)
+    mirrored, mirror = heatmaps[::-1].copy(), np.array(SPEC.skeleton.mirror, np.int32)
     found, affines = np.empty((len(BOXES), 17, 3), np.float32), affines_of(BOXES)
     kernels.decode_on_the_cpu(
         pointer(heatmaps), pointer(mirrored) if flip else None, pointer(mirror), pointer(affines),
         len(BOXES), 17, 16, 8, METHODS[method], pointer(found),
     )  # fmt: skip
-    heatmaps = fuse_flipped(heatmaps, mirrored, SPEC.joints.mirror) if flip else heatmaps
+    heatmaps = fuse_flipped(heatmaps, mirrored, SPEC.skeleton.mirror) if flip else heatmaps
     crops = np.zeros((len(BOXES), 3, 64, 32), np.float32)
     whole = person_affines(BOXES.astype(np.float64), SPEC)
     wanted = find_points(lambda _: heatmaps, crops, whole, replace(SPEC, decode=method))

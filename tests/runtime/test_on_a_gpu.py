@@ -94,7 +94,7 @@ def _beside_pycuda(image: np.ndarray) -> str:
     from pycuda import driver, gpuarray  # type: ignore[import-not-found]
 
     from lehrnet.runtime.cuda.arrays import DeviceArray, DeviceFrame
-    from lehrnet.runtime.cuda.driver import Mirrored, Stream, use_device
+    from lehrnet.runtime.cuda.driver import HostDeviceBuffer, Stream, use_device
 
     driver.init()
     context = driver.Device(0).make_context()
@@ -103,7 +103,7 @@ def _beside_pycuda(image: np.ndarray) -> str:
         stream = Stream()
         frame = DeviceFrame.of(gpuarray.to_gpu(image), 0, stream)
         assert (frame.height, frame.width) == image.shape[:2]
-        buffer = Mirrored((2, 3))
+        buffer = HostDeviceBuffer((2, 3))
         buffer.host[:] = 7
         buffer.upload(2, stream)
         taken = gpuarray.GPUArray((2, 3), np.float32, gpudata=DeviceArray(buffer.address, (2, 3), 0, stream).address)

@@ -149,12 +149,12 @@ def test_on_a_cpu_it_is_refused_or_what_was_allowed_runs(tiny_bundle: Path, fake
     bundle = open_bundle(tiny_bundle)
     with pytest.raises(ValueError, match="torch_fp16 runs on a GPU: device cuda, or weights"):
         open_artefact(bundle, "torch_fp16", "cpu")
-    opened = open_artefact(bundle, "torch_fp16", "cpu", otherwise="fp32")
+    opened = open_artefact(bundle, "torch_fp16", "cpu", fallback="fp32")
     assert opened.backend == "onnxruntime"
     assert "torch_fp16 does not run here: device is cpu" in caplog.text
     assert "As was allowed, fp32 runs instead" in caplog.text
     with pytest.raises(ValueError, match="has no 'fp64'"):
-        open_artefact(bundle, "torch_fp16", "cpu", otherwise="fp64")
+        open_artefact(bundle, "torch_fp16", "cpu", fallback="fp64")
 
 
 def test_without_pytorch_it_says_what_to_install(tiny_bundle: Path, monkeypatch) -> None:

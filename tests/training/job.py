@@ -16,7 +16,7 @@ from lehrnet.training.pack import read_pack
 from lehrnet.training.processes import Processes, processes
 from lehrnet.training.recipe import Recipe
 from lehrnet.training.trainer import STATE, Run, Trainer
-from lehrnet.training.validate import held_out_figures
+from lehrnet.training.validate import held_out_metrics
 
 SPEC = PoseSpec(input_size=(64, 64))
 RECIPE = Recipe(spec=SPEC, epochs=4, batch=4, schedule="cosine", average=0.9, weight_decay=0.01, peak=0.01)
@@ -34,7 +34,7 @@ def tiny_trainer(pack: Path, run: Run, steps: int, team: Processes | None = None
 
 def gradients_and_figures(trainer: Trainer) -> dict[str, torch.Tensor]:
     """Gradients of the first step, and AP of the fresh network, as tensors."""
-    figures = held_out_figures(trainer.heatmaps, trainer.people, 2, trainer.processes)
+    figures = held_out_metrics(trainer.heatmaps, trainer.people, 2, trainer.processes)
     trainer.train()
     found = {f"gradient {name}": p.grad for name, p in trainer.network.named_parameters() if p.grad is not None}
     return {**found, **{name: torch.tensor(value, dtype=torch.float64) for name, value in figures.items()}}

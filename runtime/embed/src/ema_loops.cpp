@@ -88,7 +88,7 @@ void load(const Ema& ema, const float* x, float* map, float* rows, float* column
 }
 
 // softmax over the group's channels of the 3x3 conv's spatial mean: each tap sees all cells but an edge row and column.
-void soften(const Ema& ema, const float* x, const float* rows, const float* columns, float* share) {
+void softmax(const Ema& ema, const float* x, const float* rows, const float* columns, float* share) {
     const Index c = ema.channels, width = ema.width, height = ema.height;
     const auto in_row = static_cast<float>(width), in_column = static_cast<float>(height);
     for (Index out = 0; out < c; ++out) share[out] = ema.mean_bias[out];
@@ -159,7 +159,7 @@ void ema_group(const Ema& ema, const float* x, const float* shortcut, float* out
     for (Index i = 0; i < c; ++i) load(ema, x + i * cells, maps + i * padded, rows + i * height, columns + i * width);
     gate(ema, rows, height, row_gates);
     gate(ema, columns, width, column_gates);
-    soften(ema, x, rows, columns, share);
+    softmax(ema, x, rows, columns, share);
 
     // From the first inner cell to the last in one run: what falls on the border between rows is computed and not used.
     fill(logits, inner, ema.local_bias[0]);

@@ -72,7 +72,7 @@ def arrays() -> dict[str, np.ndarray]:
         "crops.f32": crops(image, affines),
         "crops_nv12.f32": crops(cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12), affines[:2]),
         "heatmaps.f32": heatmaps,
-        "fused.f32": fuse_flipped(heatmaps, heatmaps[::-1].copy(), SPEC.joints.mirror),
+        "fused.f32": fuse_flipped(heatmaps, heatmaps[::-1].copy(), SPEC.skeleton.mirror),
         **keypoints,
     }
 
