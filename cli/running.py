@@ -22,6 +22,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fallback", metavar="PRECISION", help="what may run where that cannot, such as fp32")
     renamed(parser, "--otherwise", "--fallback")
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, steadier")
+    parser.add_argument("--nms", action="store_true", help="drop people who were found twice, by OKS")
     parser.add_argument("--min-score", type=number, default=MIN_SCORE, help="of a joint that is drawn (%(default)s)")
     parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger images (%(default)s)"
@@ -58,6 +59,7 @@ def _predict(options: argparse.Namespace) -> int:
             source,
             options.out,
             options.min_score,
+            nms=options.nms,
             max_pixels=options.max_pixels,
             lines=lines if options.json else None,
             progress=lambda paths: tqdm(paths, "predicting", unit="image", disable=None if len(paths) > 1 else True),

@@ -126,6 +126,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="of COCO's own layout, such as val2017 (the one that begins with val)")
     add_running(parser)
     parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, more accurate")
+    parser.add_argument("--no-nms", action="store_true", help="keep people who were found twice")
     parser.add_argument("--keypoints", type=Path, metavar="FILE", help="keep the keypoints as COCO results")
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -158,6 +159,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         split=options.split,
         detections=detections,
         flip=options.flip,
+        nms=not options.no_nms,
         progress=lambda batches, count: tqdm(batches, "evaluating", count, unit="batch", disable=None),
     )
     if options.keypoints:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batches import LabelledBatch
-from .evaluate import SURE_JOINT, metrics_by_person
+from .evaluate import metrics_by_person
 from .heatmap import cells_to_crop, decode
 from .metrics import COCO_METRICS, oks
+from .results import SURE_JOINT
 from .spec import PoseSpec
 
 MOVED_PX = 3.0  # crop px: further than rounding moves a peak; the arg-max found another one

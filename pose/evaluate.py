@@ -13,13 +13,13 @@ from .batches import BadPicture, crop_batches
 from .boxes import PERSON_CATEGORY, KnownImages, read_boxes
 from .data import PoseData
 from .labels import read_people
-from .metrics import coco_metrics, mpii_metrics, oks_nms, pck
+from .metrics import coco_metrics, mpii_metrics, pck
 from .mpii import HEAD_SIZES, find_mpii_labels
 from .points import Heatmapper, find_points
+from .results import coco_results
 from .spec import PoseSpec
 
 JOINT_TOLERANCE = 0.1  # of the longer side of a person's box, within which a joint counts as found
-SURE_JOINT = 0.2  # HRNet: joints below it do not count in a person's score
 BATCH = 32
 
 
@@ -50,11 +50,13 @@ def evaluate(
     split: str | None = None,
     detections: Path | None = None,
     flip: bool = False,
+    nms: bool = True,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, _: batches,
 ) -> Evaluation:
     """OKS AP on a COCO folder, PCKh on an MPII folder.
 
-    Boxes are the labels', or of `detections` (COCO detections, by the label file's image ids).
+    Boxes are the labels', or of `detections` (COCO detections, by the label file's image ids). `nms` drops people who
+    were found twice, as HRNet does.
     `progress(batches, count)` may wrap the loop. ValueError where there is nobody to run.
     """
     truth = read_people(folder, spec, split=split)
@@ -70,7 +72,7 @@ def evaluate(
     people, scores, bad = people.take(order), scores[order], list[BadPicture]()
     batches = progress(crop_batches(people, spec, repeat(BATCH), bad), -(-len(people) // BATCH))
     points = np.concatenate([find_points(heatmaps_of, crops, affines, spec, flip=flip) for crops, affines in batches])
-    results, joints = _results(people, points, scores), {} if detections else _found_joints(people, points)
+    results, joints = _results(people, points, scores, nms=nms), {} if detections else _found_joints(people, points)
     if mpii:
         assert people.head_sizes is not None
         figures = mpii_metrics(points[..., :2], people.keypoints, people.head_sizes)
@@ -119,12 +121,6 @@ def _truth(people: PoseData) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def person_scores(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) the mean score of each person's sure joints; points (N, K, 3), the last being the score (HRNet)."""
-    sure = points[..., 2] > SURE_JOINT
-    return (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
-
-
 def metrics_by_person(
     points: NDArray[np.floating], truth: NDArray[np.floating], areas: NDArray[np.floating], spec: PoseSpec
 ) -> dict[str, float]:
@@ -147,16 +143,11 @@ def metrics_by_person(
         "annotations": people,
         "categories": [{"id": PERSON_CATEGORY, "name": "person", "keypoints": list(spec.skeleton.joints)}],
     }
-    scores = person_scores(points)
-    results = [
-        {
-            "image_id": row,
-            "category_id": PERSON_CATEGORY,
-            "keypoints": points[row].ravel().tolist(),
-            "score": float(scores[row]),
-        }
-        for row in range(len(points))
-    ]
+    whole = np.array([[0.0, 0, width, height]])
+    results: list[dict[str, Any]] = []
+    for row in range(len(points)):
+        one = slice(row, row + 1)
+        results += coco_results(points[one], whole, image_id=row, category_id=PERSON_CATEGORY, skeleton=spec.skeleton)
     return coco_metrics(labels, results, spec.skeleton)
 
 
@@ -167,26 +158,22 @@ def _found_joints(people: PoseData, points: NDArray[np.float32]) -> dict[str, fl
     return dict(zip(people.skeleton.joints, shares.tolist(), strict=True))
 
 
-def _results(people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """COCO results by the place of their image; people whose picture could not be read are out, and duplicates.
-
-    A person's score is the box's times the mean of their sure joints' (HRNet).
-    """
-    joint_scores = person_scores(points)
+def _results(
+    people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64], *, nms: bool
+) -> list[dict[str, Any]]:
+    """COCO results by the place of their image; people whose picture could not be read are out."""
     results = []
     for _, rows in people.by_image():
-        rows = rows[np.isfinite(points[rows]).all((1, 2))]  # noqa: PLW2901
-        scores = box_scores[rows] * joint_scores[rows]
-        sides = people.boxes[rows, 2:] - people.boxes[rows, :2]
-        for kept in oks_nms(points[rows], scores, sides.prod(1), people.skeleton):
-            results.append(
-                {
-                    "image_id": int(people.image_of[rows[kept]]),
-                    "category_id": PERSON_CATEGORY,
-                    "keypoints": points[rows[kept]].astype(np.float64).ravel().tolist(),
-                    "score": float(scores[kept]),
-                }
-            )
+        found = rows[np.isfinite(points[rows]).all((1, 2))]
+        results += coco_results(
+            points[found],
+            people.boxes[found],
+            image_id=int(people.image_of[rows[0]]),
+            category_id=PERSON_CATEGORY,
+            skeleton=people.skeleton,
+            box_scores=box_scores[found],
+            nms=nms,
+        )
     return results
 
 

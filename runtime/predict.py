@@ -21,6 +21,8 @@ from ..pose.coco import NOT_NEEDED, find_labels, is_id, person_category
 from ..pose.crop import Image
 from ..pose.data import ImageId
 from ..pose.pictures import MAX_PIXELS, read_image, read_image_of
+from ..pose.results import coco_results
+from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec
 from .draw import draw_poses
 from .estimator import PoseEstimator, Poses, whole_image
@@ -197,6 +199,7 @@ def predict_to_folder(
     out: Path | None,
     min_score: float,
     *,
+    nms: bool = False,
     max_pixels: int = MAX_PIXELS,
     lines: IO[str] | None = None,
     progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
@@ -216,7 +219,8 @@ def predict_to_folder(
             if out is not None and writer is None:  # not before something was found to be readable
                 writer = _new_file(out / LINES)
             summary.images, summary.people = summary.images + 1, summary.people + len(prediction.poses)
-            text = "".join(json.dumps(result) + "\n" for result in coco_results(prediction, source))
+            results = results_of(prediction, source, estimator.spec.skeleton, nms=nms)
+            text = "".join(json.dumps(result) + "\n" for result in results)
             for file in (writer, lines):
                 if file is not None:
                     file.write(text)
@@ -284,28 +288,21 @@ def _new_file(path: Path) -> IO[str]:
         raise OSError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
 
 
-def coco_results(prediction: Prediction, source: Source) -> list[dict[str, Any]]:
-    """COCO's keypoint results of one picture: pycocotools' `loadRes` takes them where the images have COCO's ids.
-
-    A person's score is the box's times the mean of its joints'.
-    """
+def results_of(
+    prediction: Prediction, source: Source, skeleton: Skeleton, *, nms: bool = False
+) -> list[dict[str, Any]]:
+    """One picture's COCO results, with its name; `nms` drops people who were found twice."""
     poses = prediction.poses
-    keypoints = np.concatenate((poses.xy, poses.score[..., None]), axis=2).astype(np.float64).round(4)
-    scores = prediction.people.scores * poses.score.mean(1, dtype=np.float64)
-    results = []
-    for person in range(len(poses)):
-        x1, y1, x2, y2 = poses.boxes[person].tolist()
-        results.append(
-            {
-                "image_id": source.ids[prediction.path],
-                "file_name": source.name(prediction.path),
-                "category_id": source.category,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "keypoints": keypoints[person].ravel().tolist(),
-                "score": float(scores[person]),
-            }
-        )
-    return results
+    return coco_results(
+        np.concatenate((poses.xy, poses.score[..., None]), axis=2),
+        poses.boxes,
+        image_id=source.ids[prediction.path],
+        category_id=source.category,
+        skeleton=skeleton,
+        box_scores=prediction.people.scores,
+        nms=nms,
+        extra={"file_name": source.name(prediction.path)},
+    )
 
 
 def write_results(path: Path, results: list[dict[str, Any]]) -> None:

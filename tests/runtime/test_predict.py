@@ -10,7 +10,7 @@ from lehrnet.pose.pictures import read_image
 from lehrnet.pose.skeleton import COCO17
 from lehrnet.pose.spec import COCO
 from lehrnet.runtime import PoseEstimator, Poses, draw_poses
-from lehrnet.runtime.predict import Prediction, coco_results, list_images, open_source, predict_to_folder
+from lehrnet.runtime.predict import Prediction, list_images, open_source, predict_to_folder, results_of
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_images_without_a_coco_id_are_numbered_by_name_or_place(tmp_path: Path) 
     poses = Poses(np.zeros((1, 17, 2), np.float32), np.full((1, 17), 0.5, np.float32), np.array([[1.0, 2, 4, 6]]))
     people = PersonBoxes(poses.boxes, np.array([0.5]))
     prediction = Prediction(tmp_path / "street.jpg", np.zeros((8, 8, 3), np.uint8), people, poses)
-    (result,) = json.loads(json.dumps(coco_results(prediction, source)))
+    (result,) = json.loads(json.dumps(results_of(prediction, source, COCO17)))
     assert (result["image_id"], result["bbox"], result["score"]) == (4, [1, 2, 3, 4], pytest.approx(0.25))
 
 
