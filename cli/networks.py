@@ -72,7 +72,6 @@ def _export(options: argparse.Namespace) -> int:
         precisions=[*precisions, *(equal_forms(precisions) if options.forms else ())],
         calibration=calibration_of(options),
         whole=options.whole,
-        trained=not options.untrained,
         crops=crops,
         overwrite=options.overwrite,
         progress=progress,

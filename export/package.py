@@ -56,7 +56,7 @@ def open_checkpoint(
         model = create_model(network or DEFAULT_VARIANT, joints or NetworkConfig.joints).eval()
         spec = spec_for(model.config.joints)
         spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode)
-        return Checkpoint(model, spec, "random weights: the keypoints mean nothing")
+        return Checkpoint(model, spec, "random weights: the keypoints mean nothing", trained=False)
     return load_checkpoint(path or DEFAULT_WEIGHTS, network=network, joints=joints, size=size, decode=decode)
 
 
@@ -72,7 +72,6 @@ def export_bundle(
     precisions: Iterable[str] = ("fp32",),
     calibration: Calibration | None = None,
     whole: bool = False,
-    trained: bool = True,
     crops: Iterable[LabelledBatch] | None = None,
     overwrite: bool = False,
     progress: Progress = lambda things, _, __: things,
@@ -92,23 +91,21 @@ def export_bundle(
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
-        artefacts = {WEIGHTS: Artefact.of(weights), **_write_fp32(folder, checkpoint, precisions)}
-        artefacts.update(_write_fp16_forms(folder, checkpoint, precisions))
+        artefacts = {
+            WEIGHTS: Artefact.of(weights),
+            **_write_fp32(folder, checkpoint, precisions),
+            **_write_fp16_forms(folder, checkpoint, precisions),
+        }
         typed = [name for name in precisions if name not in (*FP32, *DENSE_FP16, FUSED_FP16)]
-        judged = None
         if typed:
-            family = PrecisionWriter(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
-            artefacts.update(_write_typed(folder, family, typed))
-            judged = family.judge
-        bundle = Bundle(
-            folder, variant_name(checkpoint.network.config), checkpoint.spec, trained, checkpoint.note, artefacts
-        )
-        artefacts.update(_verified(bundle, judged.batches if crops is None and judged is not None else crops))
-        if whole:
-            for name, path in write_whole(bundle).items():
-                precision = name.partition("_")[2]
-                distances = {"px_from_ordinary_path": check_whole(bundle, precision)}
-                artefacts[name] = _artefact(path, precision, distances)
+            writer = PrecisionWriter(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
+            artefacts |= {name: _saved(folder / f"{name}.onnx", writer.write(name)) for name in typed}
+            if crops is None and writer.judge is not None:
+                crops = writer.judge.batches
+        variant = variant_name(checkpoint.network.config)
+        written = Bundle(folder, variant, checkpoint.spec, checkpoint.trained, checkpoint.note, artefacts)
+        verified = replace(written, artefacts={**artefacts, **_verified(written, crops)})
+        bundle = replace(verified, artefacts={**verified.artefacts, **(_wholes(verified) if whole else {})})
         write_manifest(bundle)
         write_card(bundle)
     return open_bundle(out)
@@ -144,9 +141,13 @@ def _write_fp16_forms(folder: Path, checkpoint: Checkpoint, names: Iterable[str]
     return artefacts
 
 
-def _write_typed(folder: Path, family: PrecisionWriter, names: Iterable[str]) -> dict[str, Artefact]:
-    """The graphs of other precisions."""
-    return {name: _saved(folder / f"{name}.onnx", family.write(name)) for name in names}
+def _wholes(bundle: Bundle) -> dict[str, Artefact]:
+    """The graphs from pixels, and from crops, to keypoints, each checked against the ordinary path."""
+    found = {}
+    for name, path in write_whole(bundle).items():
+        precision = name.partition("_")[2]
+        found[name] = _artefact(path, precision, {"px_from_ordinary_path": check_whole(bundle, precision)})
+    return found
 
 
 def _saved(path: Path, written: WrittenGraph) -> Artefact:

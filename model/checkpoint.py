@@ -40,6 +40,8 @@ class Checkpoint:
     spec: PoseSpec
     note: str = ""
     """Where the weights come from, for a person to read."""
+    trained: bool = True
+    """False: the weights are random, and keypoints mean nothing."""
 
     def __post_init__(self) -> None:
         joints, expected = self.network.config.joints, len(self.spec.skeleton)
@@ -55,6 +57,7 @@ class _Stored:
     config: NetworkConfig | None = None
     spec: PoseSpec | None = None
     note: str = ""
+    trained: bool = True
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
@@ -67,6 +70,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         "config": json.dumps(asdict(checkpoint.network.config)),
         "spec": json.dumps(checkpoint.spec.facts()),
         "note": checkpoint.note,
+        "trained": json.dumps(checkpoint.trained),
     }
     tensors = {
         name: tensor.contiguous().half() if half and tensor.ndim > 1 else tensor.contiguous()
@@ -105,7 +109,8 @@ def load_checkpoint(
     assert stored.spec is not None
     if joints is not None and joints != stored.config.joints:
         raise ValueError(f"{path} has {stored.config.joints} joints, expected {joints}")
-    return Checkpoint(_built(path, stored.config, stored.tensors).eval(), stored.spec, stored.note)
+    built = _built(path, stored.config, stored.tensors).eval()
+    return Checkpoint(built, stored.spec, stored.note, stored.trained)
 
 
 def describes_itself(path: Path, content: bytes) -> bool:
@@ -134,9 +139,10 @@ def _read(path: Path, content: bytes) -> _Stored:
             raise ValueError(f"note has {len(note)} characters, expected at most {LONGEST_TEXT}")
         if config.joints != len(spec.skeleton):
             raise ValueError(f"config.joints is {config.joints}, but {spec.skeleton.name} has {len(spec.skeleton)}")
+        trained = parse(bool, parse_json(metadata.get("trained", "true")), "trained")
     except ValueError as error:
         raise ValueError(f"{path} has metadata that this version of lehrnet cannot read: {error}") from error
-    return _Stored(tensors, config, spec, note)
+    return _Stored(tensors, config, spec, note, trained)
 
 
 def _json(metadata: Mapping[str, str], key: str) -> Any:

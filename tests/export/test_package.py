@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ onnx = pytest.importorskip("onnx")
 from lehrnet.cli import main  # noqa: E402
 from lehrnet.export import export_bundle, package, photograph_crops, verify_bundle  # noqa: E402
 from lehrnet.export.default import default_bundle  # noqa: E402
-from lehrnet.model.checkpoint import DEFAULT_WEIGHTS  # noqa: E402
+from lehrnet.model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint  # noqa: E402
 from lehrnet.model.config import variant_name  # noqa: E402
 from lehrnet.runtime.session import open_session  # noqa: E402
 
@@ -125,10 +126,16 @@ class TestShippedWeights:
         assert found["joints"]["nose"] > found["joints"]["left_ankle"]
 
 
+def test_untrained_weights_stay_untrained_whoever_exports_them(tiny_checkpoint, tmp_path: Path) -> None:
+    bundle = export_bundle(replace(tiny_checkpoint, trained=False), tmp_path / "bundle")
+    assert not bundle.trained
+    assert not load_checkpoint(bundle.path("weights")).trained
+
+
 @pytest.mark.slow
 def test_the_default_network_is_exact_on_81_photographs(pose_samples: Path, tmp_path: Path) -> None:
     checkpoint = package.open_checkpoint(None, untrained=True)
-    bundle = export_bundle(checkpoint, tmp_path / "bundle", trained=False)
+    bundle = export_bundle(checkpoint, tmp_path / "bundle")
     assert bundle.spec == PoseSpec()
     assert bundle.artefacts["fp32"].measured["nodes"] <= 3200
     (rung,) = verify_bundle(bundle, photograph_crops(pose_samples, bundle.spec))

@@ -27,7 +27,7 @@ LOOSE = Budget(oks=1.0)  # random weights: keypoints mean nothing, and INT8 may 
 def bundle(tiny_checkpoint, drawn_folder: Path, tmp_path_factory):
     calibration = Calibration(drawn_folder, people=16, judged=16, budget=LOOSE)
     out = tmp_path_factory.mktemp("family") / "bundle"
-    return export_bundle(tiny_checkpoint, out, precisions=ALL, calibration=calibration, whole=True, trained=False)
+    return export_bundle(tiny_checkpoint, out, precisions=ALL, calibration=calibration, whole=True)
 
 
 def test_every_precision_is_there_and_says_what_was_measured(bundle) -> None:
@@ -84,7 +84,7 @@ def test_verify_names_the_first_bad_rung(bundle, tmp_path: Path, capsys) -> None
 def test_the_same_ranges_serve_again_without_data(tiny_checkpoint, bundle, tmp_path: Path, caplog) -> None:
     ranges = bundle.root.with_name("bundle.ranges.json")
     again = export_bundle(
-        tiny_checkpoint, tmp_path / "again", precisions=["int8"], calibration=Calibration(ranges=ranges), trained=False
+        tiny_checkpoint, tmp_path / "again", precisions=["int8"], calibration=Calibration(ranges=ranges)
     )
     assert "no people to judge on" in caplog.text
     assert again.artefacts["int8"].measured["int8"]["int8_macs"] > 0.9
