@@ -533,7 +533,7 @@ def _(bench: Bench) -> str:
 @row("results", "bench --compare of files whose subjects are null")
 def _(bench: Bench) -> str:
     path = bench.write("r.json", b'{"format": "lehrnet-result-1", "subjects": null}')
-    return bench.run("bench", "--compare", path, path).refused("r.json")
+    return bench.run("bench", "--compare", path, path).refused("subjects is None, expected an object")
 
 
 @row("nobody", "detections []")

@@ -1,6 +1,7 @@
 """SIGKILL at random moments: what stands there is whole, the next run succeeds, and nothing half written stays."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -19,7 +20,8 @@ from lehrnet.training.state import read_state
 from lehrnet.training.trainer import BEST, LAST, LOG, STATE
 
 JOB = [sys.executable, str(Path(__file__).with_name("killed.py"))]
-FEW_OR_MANY = pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.slow)])
+MANY = int(os.environ.get("LEHRNET_KILLS", "8"))
+FEW_OR_MANY = pytest.mark.parametrize("kills", [2, pytest.param(MANY, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(scope="module")
