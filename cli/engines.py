@@ -9,6 +9,8 @@ from .command import CHECK_FAILED, Command, add_trust, renamed
 
 
 def _add_build_engine(parser: argparse.ArgumentParser) -> None:
+    from ..runtime.inputs import BUCKETS
+
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("--precision", default="fp16", help="graph of the bundle to build from (%(default)s)")
     parser.add_argument(
@@ -17,7 +19,8 @@ def _add_build_engine(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto takes TensorRT where it is, else RTX",
     )
-    parser.add_argument("--batches", default="1,2,4,8,16,32,64", help="upper ends of the profiles (%(default)s)")
+    buckets = ",".join(map(str, BUCKETS))
+    parser.add_argument("--batches", default=buckets, help="upper ends of the profiles (%(default)s)")
     parser.add_argument("--workspace", type=int, metavar="MIB", help="for the builder's tactics (the library's limit)")
     parser.add_argument("--version-compatible", action="store_true", help="for later versions of the same major one")
     tensorrt = parser.add_argument_group("TensorRT")

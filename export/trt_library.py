@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from ..runtime.compatibility import Compatibility, Library
+from ..runtime.inputs import BUCKETS
 
 MODULES: dict[Library, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),
@@ -29,7 +30,7 @@ AMPERE = 8.0
 class Settings:
     """How engines are built."""
 
-    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    batches: tuple[int, ...] = BUCKETS
     """Upper ends of the optimization profiles: each engine run takes the smallest that holds its crops."""
     workspace_mib: int | None = None
     """For the builder's tactics; None is the library's own limit."""

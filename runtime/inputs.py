@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+"""Crops at once for which a GPU's graphs and profiles are made: a batch takes the smallest that holds it."""
 DLPACK_CUDA, DLPACK_MANAGED = 2, 13
 """DLPack's types of devices."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...pose.heatmap import HEATMAP_STRIDE
 from ...pose.spec import PoseSpec
 from ..inputs import check_crops
 from .driver import Graph, HostDeviceBuffer, Stream
@@ -31,7 +32,7 @@ class GraphSession(ABC):
         with ExitStack() as undo:  # where there is no room for all of it, nothing stays
             self.stream = undo.enter_context(closing(Stream(stream)))
             self.crops = undo.enter_context(closing(HostDeviceBuffer((batches[-1], 3, height, width))))
-            heatmaps = (batches[-1], len(spec.skeleton), height // 4, width // 4)
+            heatmaps = (batches[-1], len(spec.skeleton), height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
             self.heatmaps = undo.enter_context(closing(HostDeviceBuffer(heatmaps)))
             self._undo = undo.pop_all()
         self.is_open = True

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...pose.heatmap import DecodeMethod
+from ...pose.heatmap import HEATMAP_STRIDE, DecodeMethod
 from ...pose.spec import PoseSpec
 from . import driver as cuda
 from .driver import Gpu, Stream, call
@@ -106,7 +106,7 @@ class Kernels:
     ) -> None:
         """Keypoints (people, K, 3) of the heatmaps of up to `most` people."""
         height, width = spec.input_size
-        numbers = (height // 4, width // 4, METHODS[spec.decode])
+        numbers = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE, METHODS[spec.decode])
         pointers = (heatmaps, 0, 0, affines, people)
         arguments = [*_pointers(pointers), *map(ctypes.c_int32, numbers), *_pointers([keypoints])]
         self._launch("lehrnet_decode", (len(spec.skeleton), most), DECODE_THREADS, stream.handle, arguments)

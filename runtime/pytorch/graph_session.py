@@ -11,6 +11,7 @@ from typing import Any
 
 from ..cuda.driver import Graph, HostDeviceBuffer, Stream, use_device
 from ..cuda.graph_session import GraphSession
+from ..inputs import BUCKETS
 
 try:
     import torch
@@ -22,7 +23,6 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'lehrnet[train]'") from error
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
 WARM_UPS = 3
 
 
@@ -59,7 +59,7 @@ class TorchGraphSession(GraphSession):
         use_device(gpu)
         self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, place)
         torch.cuda.synchronize(place)  # the weights were brought there on another stream than ours
-        super().__init__(checkpoint.spec, gpu, BATCHES, stream)
+        super().__init__(checkpoint.spec, gpu, BUCKETS, stream)
         self._torch_stream = torch.cuda.ExternalStream(self.stream.handle, place)
         self._crops: Any = view(self.crops, place)
         self._heatmaps: Any = view(self.heatmaps, place)

@@ -99,7 +99,7 @@ class TestDamagedAndHostileFiles:
             ("config", {"joints": 16, "width": 8, "units": 1, "modules": [1, 1, 1]}, "joints is 16, but coco17 has 17"),
             ("spec", {"input_size": [1 << 20, 32]}, "multiples of 32 up to 4096"),
             ("spec", {"decode": "guess"}, "spec.decode is 'guess', expected 'quarter' or"),
-            ("spec", {"skeleton": "\x1b[31m"}, "without control characters"),
+            ("spec", {"skeleton": "\x1b[31m"}, r"no skeleton is called '.x1b\[31m'"),
             ("note", "a" * 20_000, "note has 20000 characters"),
         ],
     )

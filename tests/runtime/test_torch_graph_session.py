@@ -69,7 +69,7 @@ def fake_torch(fake_cuda, monkeypatch):
     enqueue = TorchGraphSession.enqueue
     monkeypatch.setattr(TorchGraphSession, "enqueue", computed_when_launched)
     monkeypatch.setattr(f"{module}.view", view)
-    monkeypatch.setattr(f"{module}.BATCHES", (1, 2, 4))
+    monkeypatch.setattr(f"{module}.BUCKETS", (1, 2, 4))
     monkeypatch.setattr(
         f"{module}.choose_device", lambda name: torch.device("cuda", 0) if name != "cpu" else torch.device("cpu")
     )

@@ -145,7 +145,7 @@ class TestSettings:
             ["--time-budget", "nan"],
             ["--time-budget", "0"],
             ["--epochs", "-1"],
-            ["--rate", "nan"],
+            ["--lr", "nan"],
             ["--seed", "-1"],
             ["--mix", "one=nan"],
             ["--accumulate", "0"],
@@ -154,6 +154,10 @@ class TestSettings:
         ],
     )
     def test_the_command_refuses_them_before_anything_is_written(self, packed, tmp_path, capsys, arguments) -> None:
-        assert main(["train", "--data", str(packed), "--out", str(tmp_path / "run"), *arguments]) == 2
+        try:
+            code: object = main(["train", "--data", str(packed), "--out", str(tmp_path / "run"), *arguments])
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        assert code == 2
         assert "expected" in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
