@@ -99,7 +99,7 @@ def finetune(
         loss = F.mse_loss(student(batch), wanted) / wanted.square().mean()
         found = loss.item()
         if not math.isfinite(found):
-            raise RuntimeError(f"the loss is {found} at step {step}; take a smaller --rate")
+            raise RuntimeError(f"the loss is {found} at step {step}; take a smaller --lr")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -144,7 +144,7 @@ def test_an_engine_is_entered_into_the_bundle(tiny_bundle: Path, tmp_path: Path,
         ([*options, "--capabilities", "8.7"], "is not for compute capability 8.7"),
         (["--library", "tensorrt-rtx", "--precision", "weights"], "expected an ONNX graph"),
         (["--library", "tensorrt-rtx", "--precision", "int4"], "has no 'int4'"),
-        ([*options, "--dla", "0"], "knows no a DLA core"),
+        ([*options, "--dla-core", "0"], "knows no a DLA core"),
     ):
         assert main(["build-engine", str(root), *arguments]) == 2
         assert reason in capsys.readouterr().err
