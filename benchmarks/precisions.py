@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..export.precisions import RUN_HERE
 from ..pose.evaluate import evaluate
 from ..runtime.bundle import Bundle, open_bundle
-from ..runtime.session import Session, open_session
+from ..runtime.session import Session, open_artefact
 from .interleave import race
 from .results import write_result
 
@@ -46,7 +46,7 @@ def speed(bundle: Bundle, sessions: dict[str, Session], batches: tuple[int, ...]
 def measure(root: Path, folder: Path | None, batches: tuple[int, ...], rounds: int) -> dict[str, Any]:
     """All figures of the precisions that ONNX Runtime's CPU runs."""
     bundle = open_bundle(root)
-    sessions = {name: open_session(bundle.path(name), "cpu") for name in RUN_HERE if name in bundle.artefacts}
+    sessions = {name: open_artefact(bundle, name, "cpu") for name in RUN_HERE if name in bundle.artefacts}
     whole = bundle.artefacts["fp32"].bytes
     facts: dict[str, Any] = {
         name: {

@@ -16,7 +16,7 @@ from ..pose.labels import read_people
 from ..pose.spec import PoseSpec
 from ..runtime.backends.operators import MISSING, operators_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle
-from ..runtime.session import Session, open_session
+from ..runtime.session import Session, open_artefact
 from .parity import Parity, heatmap_parity, total
 from .precisions import FUSED, PRECISIONS, RUN_HERE
 
@@ -88,12 +88,12 @@ def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None
 
     ValueError names the rung whose heatmaps hold NaN. BF16 is left out: nothing that runs on a CPU takes it.
     """
-    reference = open_session(bundle.path(WEIGHTS), "cpu")
+    reference = open_artefact(bundle, WEIGHTS, "cpu")
     names = [name for name in PRECISIONS if name in bundle.artefacts and name in RUN_HERE]
     if FUSED in names and operators_library() is None:
         log.warning("%s is not verified here: %s", FUSED, MISSING)
         names.remove(FUSED)
-    rungs = {name: open_session(bundle.path(name), "cpu") for name in names}
+    rungs = {name: open_artefact(bundle, name, "cpu") for name in names}
     noise = batches is None
     found = compare(reference, rungs, random_crops(bundle.spec) if batches is None else batches, bundle.spec)
     return [Rung(*found[name], bundle.artefacts[name], noise) for name in names]

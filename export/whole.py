@@ -21,7 +21,7 @@ from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
 from ..runtime.backends.onnxruntime import open_graph, run_graph
 from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
-from ..runtime.session import open_session
+from ..runtime.session import open_artefact
 from .graph import trace
 
 WHOLE, POINTS = "whole", "points"
@@ -184,7 +184,7 @@ def check_whole(bundle: Bundle, precision: str, seed: int = 0) -> dict[str, floa
     frame, people = draw_scene(np.random.default_rng(seed))
     boxes = corners(np.array([person["bbox"] for person in people], np.float64))
     crops, affines = crop_people(frame, boxes, bundle.spec)
-    expected = crop_points(open_session(bundle.path(precision), "cpu").run(crops), bundle.spec)
+    expected = crop_points(open_artefact(bundle, precision, "cpu").run(crops), bundle.spec)
     graphs = {name: bundle.root / f"{name}_{precision}.onnx" for name in (POINTS, WHOLE)}
     inputs = {FRAME: frame, BOXES: boxes.astype(np.float32)}
     (points,) = run_graph(open_graph(graphs[POINTS]), graphs[POINTS], [KEYPOINTS], {INPUT_NAME: crops})
