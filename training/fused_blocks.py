@@ -1,6 +1,5 @@
 """The paper's blocks with fused operators in their forward; parameters, names and numbers stay as they are."""
 
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -15,7 +15,7 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
-from ..files import atomic_file
+from ..files import atomic_file, locked
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +49,11 @@ def _built() -> Path:
         digest.update((NATIVE / name).read_bytes())
     built = _private_folder() / f"fused_ops_{digest.hexdigest()[:32]}.so"
     if not built.is_file():
-        log.info("compiling fused operators into %s", built)
-        with atomic_file(built) as unfinished:
-            _said_by([*command, *(str(NATIVE / name) for name in SOURCES), "-o", str(unfinished)])
-            unfinished.chmod(0o700)
+        with locked(built.parent, wait=True):  # of several processes one compiles
+            if not built.is_file():
+                log.warning("compiling fused operators, once, into %s", built)
+                with atomic_file(built) as unfinished:
+                    _said_by([*command, *(str(NATIVE / name) for name in SOURCES), "-o", str(unfinished)])
     if built.stat().st_uid != os.getuid():
         raise OSError(f"{built} is another user's; remove it, or set XDG_CACHE_HOME")
     return built

@@ -80,9 +80,7 @@ def _track(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, rows: int) -> N
 
 class _EMA(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, shortcut: Tensor | None, groups: int, eps: float, *weights: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, shortcut: Tensor | None, groups: int, eps: float, *weights: Tensor) -> Tensor:
         layout = _layout(x)
         x = x.contiguous(memory_format=layout)
         shortcut = None if shortcut is None else shortcut.to(x.dtype).contiguous(memory_format=layout)

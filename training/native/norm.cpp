@@ -153,16 +153,18 @@ void chunk_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, 
                 Index begin, Index end, T* sums) {
     strips(j.channels, [&](Index c, auto width) {
         constexpr int W = decltype(width)::value;
-        T total[W] = {}, product[W] = {};
+        T total[W] = {}, product[W] = {}, factor[W], constant[W], middle[W];
+        for (int k = 0; k < W; ++k) {
+            factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k], middle[k] = mean[c + k];
+        }
         for (Index r = begin; r < end; ++r) {
             const Index at = r * j.channels + c;
             for (int k = 0; k < W; ++k) {
                 const T value = widen(x[at + k]);
-                const T own = past_relu<S, T, SUM, RELU>(widen(grad[at + k]), value, out + at + k, lines.factor[c + k],
-                                                        lines.constant[c + k]);
+                const T own = past_relu<S, T, SUM, RELU>(widen(grad[at + k]), value, out + at + k, factor[k], constant[k]);
                 if (SUM) narrow(own, kept[at + k]);
                 total[k] += own;
-                product[k] += own * (value - mean[c + k]);
+                product[k] += own * (value - middle[k]);
             }
         }
         for (int k = 0; k < W; ++k) sums[c + k] = total[k], sums[j.channels + c + k] = product[k];
