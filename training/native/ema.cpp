@@ -88,6 +88,16 @@ struct Place {
         at = image * all * j.cells() + group * j.width * channel;
     }
 
+    static Vector<T> side_by_side(const S* from) {
+        Vector<T> vector;
+        if constexpr (sizeof(S) == sizeof(T)) {
+            std::memcpy(&vector, from, sizeof vector);
+        } else {
+            for (int l = 0; l < LANES<T>; ++l) vector[l] = widen(from[l]);
+        }
+        return vector;
+    }
+
     Vector<T> read(const S* tensor, Index of_group, Index p) const {
         const S* const from = tensor + at + of_group * channel + p * cell;
         const Index step = width * channel;
@@ -95,7 +105,7 @@ struct Place {
         if (lanes < LANES<T>) {
             for (int l = 0; l < lanes; ++l) values[l] = widen(from[l * step]);
         } else if (step == 1) {
-            for (int l = 0; l < LANES<T>; ++l) values[l] = widen(from[l]);
+            return side_by_side(from);
         } else {
             for (int l = 0; l < LANES<T>; ++l) values[l] = widen(from[l * step]);
         }
@@ -107,8 +117,8 @@ struct Place {
         const Index step = width * channel;
         if (lanes < LANES<T>) {
             for (int l = 0; l < lanes; ++l) narrow(vector[l], to[l * step]);
-        } else if (step == 1) {
-            for (int l = 0; l < LANES<T>; ++l) narrow(vector[l], to[l]);
+        } else if (step == 1 && sizeof(S) == sizeof(T)) {
+            std::memcpy(to, &vector, sizeof vector);
         } else {
             for (int l = 0; l < LANES<T>; ++l) narrow(vector[l], to[l * step]);
         }
