@@ -2,6 +2,8 @@
 //
 // Groups share their weights and know nothing of each other. So a vector holds one value of as many groups, weights are
 // scalars, and any grid and any width of a group fill the vectors alike. What backward needs is computed again from x.
+//
+// Job and Place come by value: a vector's store may change what a reference leads to, and would have it read again.
 #include "lanes.h"
 
 namespace lehrnet {
@@ -127,7 +129,7 @@ struct Place {
 
 // The map within its border of zeros, with the means of its rows and columns and its nine window sums.
 template <class S, class T>
-void load(const Job& j, const Place<S, T>& place, const S* tensor, Block<T>& b) {
+void load(const Job j, const Place<S, T> place, const S* tensor, Block<T>& b) {
     using V = Vector<T>;
     const T in_row = static_cast<T>(j.columns), in_column = static_cast<T>(j.height);
     for (Index i = 0; i < j.width; ++i) {
@@ -160,7 +162,7 @@ void load(const Job& j, const Place<S, T>& place, const S* tensor, Block<T>& b) 
 
 // sigmoid(bias + gate * means) of every row, or of every column.
 template <class T>
-void gate(const Job& j, const Weights<T>& w, const Vector<T>* means, Index lines, Vector<T>* gates) {
+void gate(const Job j, const Weights<T>& w, const Vector<T>* means, Index lines, Vector<T>* gates) {
     for (Index o = 0; o < j.width; ++o) {
         for (Index at = 0; at < lines; ++at) {
             Vector<T> sum = Vector<T>{} + w.gate_bias[o];
@@ -172,7 +174,7 @@ void gate(const Job& j, const Weights<T>& w, const Vector<T>* means, Index lines
 
 // softmax over the group's channels of the 3x3 conv's spatial mean.
 template <class T>
-void soften(const Job& j, const Weights<T>& w, Block<T>& b) {
+void soften(const Job j, const Weights<T>& w, Block<T>& b) {
     using V = Vector<T>;
     const T per_cell = 1 / static_cast<T>(j.cells());
     V highest = {}, total = {};
@@ -189,7 +191,7 @@ void soften(const Job& j, const Weights<T>& w, Block<T>& b) {
 
 // normed: the gated map of one channel, with mean 0 and variance 1; scaled: one over its standard deviation.
 template <class T>
-void normalise(const Job& j, Index i, Block<T>& b) {
+void normalise(const Job j, Index i, Block<T>& b) {
     using V = Vector<T>;
     const V *const x = b.x + i * j.padded() + j.pitch() + 1, *const columns = b.column_gates + i * j.columns;
     V *const normed = b.normed + i * j.cells(), sum = {}, squares = {};
@@ -206,18 +208,19 @@ void normalise(const Job& j, Index i, Block<T>& b) {
         normed[p] -= mean;
         squares += normed[p] * normed[p];
     }
-    b.scaled[i] = 1 / sqrt_of<T>(squares / static_cast<T>(j.cells()) + static_cast<T>(j.eps));
-    for (Index p = 0; p < j.cells(); ++p) normed[p] *= b.scaled[i];
+    const V scaled = b.scaled[i] = 1 / sqrt_of<T>(squares / static_cast<T>(j.cells()) + static_cast<T>(j.eps));
+    for (Index p = 0; p < j.cells(); ++p) normed[p] *= scaled;
 }
 
 // All that lies between x and the weights of its cells.
 template <class T>
-void attend(const Job& j, const Weights<T>& w, const Local<T>& local, Block<T>& b) {
+void attend(const Job j, const Weights<T>& w, const Local<T>& local, Block<T>& b) {
     using V = Vector<T>;
     gate(j, w, b.rows, j.height, b.row_gates);
     gate(j, w, b.columns, j.columns, b.column_gates);
     soften(j, w, b);
-    for (Index p = 0; p < j.cells(); ++p) b.weights[p] = V{} + local.bias;
+    V* const weights = b.weights;
+    for (Index p = 0; p < j.cells(); ++p) weights[p] = V{} + local.bias;
     for (Index i = 0; i < j.width; ++i) {
         normalise(j, i, b);
         const V factor = b.share[i] * w.scale[i], constant = b.share[i] * w.shift[i];
@@ -225,7 +228,7 @@ void attend(const Job& j, const Weights<T>& w, const Local<T>& local, Block<T>& 
         for (Index y = 0; y < j.height; ++y) {
             const V *const above = b.x + i * j.padded() + y * j.pitch(), *const here = above + j.pitch(),
                            *const below = here + j.pitch(), *const normed = b.normed + i * j.cells() + y * j.columns;
-            V* const logits = b.weights + y * j.columns;
+            V* const logits = weights + y * j.columns;
             for (Index z = 0; z < j.columns; ++z) {
                 const V upper = k[0] * above[z] + k[1] * above[z + 1] + k[2] * above[z + 2];
                 const V middle = k[3] * here[z] + k[4] * here[z + 1] + k[5] * here[z + 2];
@@ -234,17 +237,17 @@ void attend(const Job& j, const Weights<T>& w, const Local<T>& local, Block<T>& 
             }
         }
     }
-    for (Index p = 0; p < j.cells(); ++p) b.weights[p] = sigmoid(b.weights[p]);
+    for (Index p = 0; p < j.cells(); ++p) weights[p] = sigmoid(weights[p]);
 }
 
 // One channel weighed; with a shortcut, the sum's positive part.
 template <class S, class T>
-void store(const Job& j, const Place<S, T>& place, Index i, const Block<T>& b, const S* shortcut, S* out) {
+void store(const Job j, const Place<S, T> place, Index i, const Block<T>& b, const S* shortcut, S* out) {
     for (Index y = 0; y < j.height; ++y) {
-        const Vector<T>* const x = b.x + i * j.padded() + (y + 1) * j.pitch() + 1;
+        const Vector<T> *const x = b.x + i * j.padded() + (y + 1) * j.pitch() + 1, *const weights = b.weights;
         for (Index z = 0; z < j.columns; ++z) {
             const Index p = y * j.columns + z;
-            Vector<T> value = x[z] * b.weights[p];
+            Vector<T> value = x[z] * weights[p];
             if (shortcut) {
                 value += place.read(shortcut, i, p);
                 value = value < 0 ? Vector<T>{} : value;  // NaN stays
@@ -255,7 +258,7 @@ void store(const Job& j, const Place<S, T>& place, Index i, const Block<T>& b, c
 }
 
 template <class S, class T>
-void forward(const Job& j, const Weights<T>& w, const S* x, const S* shortcut, S* out) {
+void forward(const Job j, const Weights<T>& w, const S* x, const S* shortcut, S* out) {
     const Local<T> local(w, j.width);
     const Index tasks = j.images * j.blocks<T>();
 #pragma omp parallel for schedule(static) num_threads(j.threads)
@@ -274,13 +277,13 @@ void forward(const Job& j, const Weights<T>& w, const S* x, const S* shortcut, S
 #include "ema_backward.inc"
 
 template <class S, class T>
-void dispatch(const Job& j, const T* const* weights, const void* x, const void* shortcut, void* out) {
+void dispatch(const Job j, const T* const* weights, const void* x, const void* shortcut, void* out) {
     const Weights<T> w{weights[0], weights[1], weights[2], weights[3], weights[4], weights[5]};
     forward<S, T>(j, w, static_cast<const S*>(x), static_cast<const S*>(shortcut), static_cast<S*>(out));
 }
 
 template <class S, class T>
-void dispatch_backward(const Job& j, const T* const* weights, const void* x, const void* out, const void* grad,
+void dispatch_backward(const Job j, const T* const* weights, const void* x, const void* out, const void* grad,
                        void* grad_x, void* grad_shortcut, T* const* grad_weights) {
     const Weights<T> w{weights[0], weights[1], weights[2], weights[3], weights[4], weights[5]};
     backward<S, T>(j, w, static_cast<const S*>(x), static_cast<const S*>(out), static_cast<const S*>(grad),
