@@ -1,8 +1,8 @@
 """EMA, and BatchNorm with the sum and the ReLU after it, each as one operator with its own backward, on a CPU.
 
-Their definitions are `model.ema.EMA` and `F.batch_norm`; the tests tie each to its definition. Maps are float32, float64 or
-bfloat16 (computed in float32); weights are of the type in which is computed. What backward needs beside its inputs is
-computed again.
+Their definitions are `model.ema.EMA` and `F.batch_norm`; the tests tie each to its definition. Maps are float32,
+float64 or bfloat16 (computed in float32); weights are of the type that is computed in. What backward needs beside its
+inputs is computed again.
 """
 
 import ctypes
@@ -117,7 +117,7 @@ class _EMA(torch.autograd.Function):
 
 class _Norm(torch.autograd.Function):
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917 - autograd passes them by place
         ctx: Any, x: Tensor, shortcut: Tensor | None, scale: Tensor, shift: Tensor, eps: float, relu: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = x.contiguous(memory_format=torch.channels_last)

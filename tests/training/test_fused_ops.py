@@ -95,16 +95,17 @@ def test_ema_and_its_gradients_equal_the_definition(built: None, name: str, widt
         assert max(far([flat(ours[3:])], [flat(exact[3:])])) < 1e-5, grid
 
 
-def test_ema_without_a_shortcut_passes_gradcheck(built: None) -> None:
+@pytest.mark.parametrize("summed", [True, False], ids=["sum", "no sum"])
+def test_ema_passes_gradcheck(built: None, summed: bool) -> None:
     module = an_ema(3, 2).double()
-    x, _ = maps_for(6, (3, 4), torch.contiguous_format)
-    weights = [parameter.detach().requires_grad_() for parameter in module.parameters()]
+    maps = [each.double().requires_grad_() for each in maps_for(6, (3, 4), torch.contiguous_format)][: 1 + summed]
+    names = [name for name, _ in module.named_parameters()]
 
-    def run(x: Tensor, *_: Tensor) -> Tensor:
-        return fused_ema(module, x)
+    def run(*given: Tensor) -> Tensor:
+        with torch.nn.utils.stateless._reparametrize_module(module, dict(zip(names, given, strict=False))):
+            return fused_ema(module, *given[len(names) :])
 
-    assert torch.autograd.gradcheck(run, (x.double().requires_grad_(),))
-    assert len(weights) == 6
+    assert torch.autograd.gradcheck(run, (*(each.detach().requires_grad_() for each in module.parameters()), *maps))
 
 
 def test_bfloat16_maps_give_what_float32_gives_to_their_rounding(built: None) -> None:
