@@ -108,7 +108,7 @@ struct Lines {
 };
 
 template <class S, class T, bool SUM, bool RELU>
-void apply(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, S* out) {
+void apply(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, S* __restrict out) {
     const Chunks chunks(j);
 #pragma omp parallel for schedule(static) num_threads(j.threads)
     for (Index n = 0; n < chunks.count; ++n) {
@@ -149,7 +149,7 @@ inline T past_relu(T grad, T x, const S* out, T factor, T constant) {
 
 // Sums of the gradient, and of the gradient times x's deviation, of one chunk's channels; keeps the shortcut's gradient.
 template <class S, class T, bool SUM, bool RELU>
-void chunk_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, const S* out, const S* grad, S* kept,
+void chunk_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, const S* out, const S* grad, S* __restrict kept,
                 Index begin, Index end, T* sums) {
     strips(j.channels, [&](Index c, auto width) {
         constexpr int W = decltype(width)::value;
@@ -173,7 +173,7 @@ void chunk_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, 
 
 template <class S, class T, bool SUM, bool RELU>
 void spread(const Job& j, const Lines<T>& lines, const T* slope, const T* offset, const S* x, const S* grad, const S* kept,
-            S* grad_x) {
+            S* __restrict grad_x) {
     const Chunks chunks(j);
 #pragma omp parallel for schedule(static) num_threads(j.threads)
     for (Index n = 0; n < chunks.count; ++n) {
