@@ -40,6 +40,13 @@ inline void strips(Index channels, const Work& work) {
     for (; c < channels; ++c) work(c, std::integral_constant<int, 1>{});
 }
 
+// Few rows at a time where they are wide: strips of many wide rows would fall into the same few lines of a cache.
+template <class Work>
+inline void blocks(Index begin, Index end, Index channels, const Work& work) {
+    const Index each = channels > 64 ? 8 : end - begin;
+    for (Index r = begin; r < end; r += each) work(r, r + each < end ? r + each : end);
+}
+
 // y = x * factor + constant, written once so that forward and backward agree on where ReLU cuts.
 template <class T>
 inline T line(T x, T factor, T constant) {
@@ -108,23 +115,31 @@ struct Lines {
 };
 
 template <class S, class T, bool SUM, bool RELU>
-void apply(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, S* __restrict out) {
+inline void apply_rows(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, Index begin, Index end,
+                       S* __restrict out) {
+    strips(j.channels, [&](Index c, auto width) {
+        constexpr int W = decltype(width)::value;
+        T factor[W], constant[W];
+        for (int k = 0; k < W; ++k) factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
+        for (Index r = begin; r < end; ++r) {
+            const Index at = r * j.channels + c;
+            for (int k = 0; k < W; ++k) {
+                T value = line<T>(widen(x[at + k]), factor[k], constant[k]);
+                if (SUM) value += widen(shortcut[at + k]);
+                if (RELU) value = value < 0 ? 0 : value;  // NaN stays
+                narrow(value, out[at + k]);
+            }
+        }
+    });
+}
+
+template <class S, class T, bool SUM, bool RELU>
+void apply(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, S* out) {
     const Chunks chunks(j);
 #pragma omp parallel for schedule(static) num_threads(j.threads)
     for (Index n = 0; n < chunks.count; ++n) {
-        strips(j.channels, [&](Index c, auto width) {
-            constexpr int W = decltype(width)::value;
-            T factor[W], constant[W];
-            for (int k = 0; k < W; ++k) factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
-            for (Index r = chunks.begin(n); r < chunks.end(n); ++r) {
-                const Index at = r * j.channels + c;
-                for (int k = 0; k < W; ++k) {
-                    T value = line<T>(widen(x[at + k]), factor[k], constant[k]);
-                    if (SUM) value += widen(shortcut[at + k]);
-                    if (RELU) value = value < 0 ? 0 : value;  // NaN stays
-                    narrow(value, out[at + k]);
-                }
-            }
+        blocks(chunks.begin(n), chunks.end(n), j.channels, [&](Index begin, Index end) {
+            apply_rows<S, T, SUM, RELU>(j, lines, x, shortcut, begin, end, out);
         });
     }
 }
@@ -147,15 +162,16 @@ inline T past_relu(T grad, T x, const S* out, T factor, T constant) {
     return line<T>(x, factor, constant) <= 0 ? 0 : grad;
 }
 
-// Sums of the gradient, and of the gradient times x's deviation, of one chunk's channels; keeps the shortcut's gradient.
+// Sums of the gradient, and of the gradient times x's deviation, of some rows; keeps the shortcut's gradient.
 template <class S, class T, bool SUM, bool RELU>
-void chunk_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, const S* out, const S* grad, S* __restrict kept,
+inline void add_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, const S* out, const S* grad, S* __restrict kept,
                 Index begin, Index end, T* sums) {
     strips(j.channels, [&](Index c, auto width) {
         constexpr int W = decltype(width)::value;
-        T total[W] = {}, product[W] = {}, factor[W], constant[W], middle[W];
+        T total[W], product[W], factor[W], constant[W], middle[W];
         for (int k = 0; k < W; ++k) {
             factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k], middle[k] = mean[c + k];
+            total[k] = sums[c + k], product[k] = sums[j.channels + c + k];
         }
         for (Index r = begin; r < end; ++r) {
             const Index at = r * j.channels + c;
@@ -172,27 +188,35 @@ void chunk_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, 
 }
 
 template <class S, class T, bool SUM, bool RELU>
+inline void spread_rows(const Job& j, const Lines<T>& lines, const T* slope, const T* offset, const S* x, const S* grad,
+                        const S* kept, Index begin, Index end, S* __restrict grad_x) {
+    strips(j.channels, [&](Index c, auto width) {
+        constexpr int W = decltype(width)::value;
+        T factor[W], constant[W], by_x[W], rest[W];
+        for (int k = 0; k < W; ++k) {
+            factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
+            by_x[k] = slope[c + k], rest[k] = offset[c + k];
+        }
+        for (Index r = begin; r < end; ++r) {
+            const Index at = r * j.channels + c;
+            for (int k = 0; k < W; ++k) {
+                const T value = widen(x[at + k]);
+                T own = widen(SUM ? kept[at + k] : grad[at + k]);
+                if (!SUM) own = past_relu<S, T, SUM, RELU>(own, value, nullptr, factor[k], constant[k]);
+                narrow(factor[k] * own + by_x[k] * value + rest[k], grad_x[at + k]);
+            }
+        }
+    });
+}
+
+template <class S, class T, bool SUM, bool RELU>
 void spread(const Job& j, const Lines<T>& lines, const T* slope, const T* offset, const S* x, const S* grad, const S* kept,
-            S* __restrict grad_x) {
+            S* grad_x) {
     const Chunks chunks(j);
 #pragma omp parallel for schedule(static) num_threads(j.threads)
     for (Index n = 0; n < chunks.count; ++n) {
-        strips(j.channels, [&](Index c, auto width) {
-            constexpr int W = decltype(width)::value;
-            T factor[W], constant[W], by_x[W], rest[W];
-            for (int k = 0; k < W; ++k) {
-                factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
-                by_x[k] = slope[c + k], rest[k] = offset[c + k];
-            }
-            for (Index r = chunks.begin(n); r < chunks.end(n); ++r) {
-                const Index at = r * j.channels + c;
-                for (int k = 0; k < W; ++k) {
-                    const T value = widen(x[at + k]);
-                    T own = widen(SUM ? kept[at + k] : grad[at + k]);
-                    if (!SUM) own = past_relu<S, T, SUM, RELU>(own, value, nullptr, factor[k], constant[k]);
-                    narrow(factor[k] * own + by_x[k] * value + rest[k], grad_x[at + k]);
-                }
-            }
+        blocks(chunks.begin(n), chunks.end(n), j.channels, [&](Index begin, Index end) {
+            spread_rows<S, T, SUM, RELU>(j, lines, slope, offset, x, grad, kept, begin, end, grad_x);
         });
     }
 }
@@ -205,8 +229,10 @@ void backward_as(const Job& j, const T* scale, const T* shift, const T* mean, co
     std::vector<T> parts(2 * chunks.count * j.channels), slope(j.channels), offset(j.channels);
 #pragma omp parallel for schedule(static) num_threads(j.threads)
     for (Index n = 0; n < chunks.count; ++n) {
-        chunk_sums<S, T, SUM, RELU>(j, lines, mean, x, out, grad, kept, chunks.begin(n), chunks.end(n),
-                                    parts.data() + 2 * n * j.channels);
+        blocks(chunks.begin(n), chunks.end(n), j.channels, [&](Index begin, Index end) {
+            T* const sums = parts.data() + 2 * n * j.channels;
+            add_sums<S, T, SUM, RELU>(j, lines, mean, x, out, grad, kept, begin, end, sums);
+        });
     }
     std::vector<double> sums(2 * j.channels);
     for (Index n = 0; n < chunks.count; ++n) {
