@@ -1,22 +1,25 @@
 """How many people a second a training step takes, and how many the loader could bring.
 
-lehrnet bench --training PACK --result benchmarks/results/training_cpu.json
+lehrnet bench --training PACK --result benchmarks/results/training_step_cpu.json
 """
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..model.network import create_model
 from ..pose.augment import Augmentation
 from ..pose.spec import COCO
 from ..training.batches import Batches
+from ..training.fused_library import fused_library
+from ..training.host import keep_pages
 from ..training.pack import read_pack
 from ..training.recipe import Recipe
 from ..training.trainer import Run, Trainer
@@ -28,14 +31,27 @@ WARM_UP = 2
 def measure(
     folder: Path, variants: Sequence[str], *, size: tuple[int, int], batch: int, steps: int, device: torch.device
 ) -> dict[str, Any]:
-    """People a second of whole steps by variant, and of the loader alone: crops decoded before, and for each step."""
+    """People a second of whole steps by variant, and of the loader alone: crops decoded before, and for each step.
+
+    On a CPU with fused operators also without them, step by step in turn. `keep_pages` holds for all.
+    """
+    kept = keep_pages()
     pack = read_pack(folder)
     pack = pack.take(np.arange(min(PEOPLE, len(pack))))
     spec = replace(COCO, input_size=size)
     loaders = {name: Batches(pack, spec, device, room=room) for name, room in (("decoded", 1 << 40), ("encoded", 0))}
     facts: dict[str, Any] = {"device": str(device), "input_size": list(size), "batch": batch, "steps": steps}
+    facts |= {"threads": torch.get_num_threads(), "pages_kept": kept}
     facts["loader"] = {name: _speed_of_loading(people, batch, steps) for name, people in loaders.items()}
-    facts["training"] = {name: _speed_of_steps(name, loaders["decoded"], batch, steps) for name in variants}
+    fused = device.type == "cpu" and fused_library() is not None
+    subjects = {"training": True, "plain": False} if fused else {"training": False}
+    speeds = {name: _speeds_of_steps(name, loaders["decoded"], batch, steps, subjects) for name in variants}
+    for subject in subjects:
+        facts[subject] = {name: round(float(np.median(found[subject])), 2) for name, found in speeds.items()}
+    if fused:
+        facts["fused_over_plain"] = {
+            name: round(float(np.median(found["training"] / found["plain"])), 3) for name, found in speeds.items()
+        }
     fastest = max(facts["training"].values())
     facts["loader_share"] = {name: round(fastest / speed, 4) for name, speed in facts["loader"].items()}
     return facts
@@ -45,7 +61,12 @@ def describe(facts: dict[str, Any]) -> str:
     """The figures as a table."""
     height, width = facts["input_size"]
     lines = [f"{facts['device']}, {height}x{width}, batch {facts['batch']}: people a second"]
-    lines += [f"  {name:28} {speed:8.1f}" for name, speed in facts["training"].items()]
+    for name, speed in facts["training"].items():
+        without = f"   {facts['plain'][name]:8.1f} without fused operators" if "plain" in facts else ""
+        lines.append(f"  {name:28} {speed:8.1f}{without}")
+    lines += [
+        f"  {name:28} {ratio:8.2f} times as fast with" for name, ratio in facts.get("fused_over_plain", {}).items()
+    ]
     lines += [
         f"  loader alone, {name:14} {speed:8.1f}   {facts['loader_share'][name]:.1%} of the fastest step"
         for name, speed in facts["loader"].items()
@@ -61,16 +82,26 @@ def _speed_of_loading(people: Batches, batch: int, steps: int) -> float:
     return _speed(load, batch, 4 * steps)
 
 
-def _speed_of_steps(variant: str, people: Batches, batch: int, steps: int) -> float:
-    """Whole steps of the trainer, with the loader, the optimiser and the log, but without validation."""
-    torch.manual_seed(0)
+def _speeds_of_steps(
+    variant: str, people: Batches, batch: int, steps: int, subjects: Mapping[str, bool]
+) -> dict[str, NDArray[np.float64]]:
+    """Whole steps of the trainer, with the loader, the optimiser and the log, but without validation and saving.
+
+    Each of `subjects`, with fused operators or without, takes a step in turn.
+    """
     recipe = Recipe(spec=people.spec, epochs=10_000, batch=batch)
+    speeds: dict[str, list[float]] = {name: [] for name in subjects}
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(create_model(variant), recipe, people, None, Run(Path(folder), save_every=1 << 40))
-        trainer.steps = WARM_UP + steps
-        speeds: list[float] = []
-        trainer.train(lambda report: speeds.append(report.people_per_second))
-    return round(float(np.median(speeds[WARM_UP:])), 2)
+        trainers: dict[str, Trainer] = {}
+        for name, fused in subjects.items():
+            torch.manual_seed(0)
+            run = Run(Path(folder, name), save_every=1 << 40, fused_ops=fused)
+            trainers[name] = Trainer(create_model(variant), recipe, people, None, run)
+        for step in range(1, WARM_UP + steps + 1):
+            for name, trainer in trainers.items():
+                trainer.steps = step
+                trainer.train(lambda report, name=name: speeds[name].append(report.people_per_second))
+    return {name: np.array(taken[WARM_UP:]) for name, taken in speeds.items()}
 
 
 def _speed(work: Callable[[int], None], batch: int, steps: int) -> float:

@@ -139,6 +139,10 @@ def _keep(options: argparse.Namespace, command: str, facts: dict[str, Any]) -> N
 
 
 def _training(options: argparse.Namespace) -> int:
+    from ..training.host import wait_without_spinning
+
+    wait_without_spinning()  # before torch is loaded, as `train` does
+
     from ..benchmarks.results import write_result
     from ..benchmarks.training import describe, measure
     from ..model.device import choose_device

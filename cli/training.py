@@ -72,12 +72,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="pieces of a batch, to save memory")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 on a CPU that has it (avx512_bf16, AMX)")
     parser.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, for GPUs")
+    parser.add_argument("--no-fused-ops", action="store_true", help="on a CPU, PyTorch's operators alone: slower")
     parser.add_argument("--tensorboard", action="store_true", help="curves and heatmaps in RUN/tensorboard")
     parser.add_argument("--validate-every", type=int, default=500, metavar="STEPS", help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def _train(options: argparse.Namespace) -> int:
+    from ..training.host import keep_pages, wait_without_spinning
+
+    wait_without_spinning()  # before torch is loaded: its threads read this once
+    keep_pages()
+
     from ..training.run import Request, recipe_named, train
     from ..training.trainer import Run
 
@@ -105,6 +111,7 @@ def _train(options: argparse.Namespace) -> int:
         accumulate=options.accumulate,
         bf16=options.bf16,
         compiled=options.compile,
+        fused_ops=not options.no_fused_ops,
         validate_every=options.validate_every,
     )
     best = train(request, run)

@@ -20,6 +20,7 @@ from ..model.network import PoseNetwork
 from ..parsing import printable
 from ..pose.metrics import for_json
 from .batches import Batch, Batches
+from .fused_blocks import fuse
 from .loss import heatmap_loss
 from .processes import Processes
 from .recipe import Recipe, is_whole
@@ -48,6 +49,8 @@ class Run:
     """Autocast to bfloat16 on a CPU too; a GPU always does."""
     compiled: bool = False
     """Run the network through torch.compile: minutes before the first step, then faster on a GPU."""
+    fused_ops: bool = True
+    """On a CPU with a C++ compiler, EMA and BatchNorm as operators of ours; the numbers stay, to rounding."""
     save_every: int = 200
     """Steps between saved states: what a kill can cost."""
     validate_every: int = 500
@@ -101,6 +104,8 @@ class Trainer:
         if people.epoch_people < recipe.batch:
             raise ValueError(f"an epoch has {people.epoch_people} people, fewer than a batch of {recipe.batch}")
         self.network = network.to(self.device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+        if run.fused_ops and self.device.type == "cpu" and not run.compiled:
+            fuse(self.network)
         self._parallel = DistributedDataParallel(network) if self.processes.count > 1 else None
         wrapped = self._parallel or self.network
         self._forward = torch.compile(wrapped) if run.compiled else wrapped

@@ -1,0 +1,122 @@
+// What both operators share: vectors of one value a lane, the element types of tensors, and memory for one thread.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#define LEHRNET_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace lehrnet {
+
+using Index = std::int64_t;
+
+#ifdef __AVX512F__
+constexpr int VECTOR_BYTES = 64;
+#else
+constexpr int VECTOR_BYTES = 32;
+#endif
+
+template <class T>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(VECTOR_BYTES), may_alias));
+};
+template <class T>
+using Vector = typename VectorOf<T>::type;
+template <class T>
+constexpr int LANES = VECTOR_BYTES / sizeof(T);
+
+// bfloat16: the upper half of a float's bits.
+struct BFloat16 {
+    std::uint16_t bits;
+};
+
+inline float widen(float value) { return value; }
+inline double widen(double value) { return value; }
+inline float widen(BFloat16 value) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(value.bits) << 16;
+    float wide;
+    std::memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+inline void narrow(float value, float& to) { to = value; }
+inline void narrow(double value, double& to) { to = value; }
+inline void narrow(float value, BFloat16& to) {  // to the nearest, ties to even; NaN stays NaN
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const std::uint32_t rounded = bits + 0x7FFF + ((bits >> 16) & 1);
+    to.bits = static_cast<std::uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? (bits >> 16) | 0x40 : rounded >> 16);
+}
+
+// Element types as Python names them, and the type in which each is computed.
+enum ElementType : std::int32_t { FLOAT32 = 0, FLOAT64 = 1, BFLOAT16 = 2 };
+
+// Within 2e-7 of exp (Cephes' expf); NaN comes out by way of r.
+inline Vector<float> exp_of(Vector<float> x) {
+    typedef std::int32_t Bits __attribute__((vector_size(VECTOR_BYTES), may_alias));
+    const Vector<float> zero = {};
+    x = x < -87.0f ? zero - 87.0f : x;
+    x = x > 88.0f ? zero + 88.0f : x;
+    const Vector<float> shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds, and counts in the lowest bits
+    const Vector<float> n = shifted - 12582912.0f;
+    const Vector<float> r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Vector<float> y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * r * r + r + 1.0f;
+    const Bits power = ((Bits)shifted - 0x4B400000 + 127) << 23;
+    return y * (Vector<float>)power;
+}
+
+inline Vector<double> exp_of(Vector<double> x) {
+    for (int lane = 0; lane < LANES<double>; ++lane) x[lane] = std::exp(x[lane]);
+    return x;
+}
+
+template <class V>
+inline V sigmoid(V x) {
+    return 1 / (1 + exp_of(-x));
+}
+
+template <class T>
+inline Vector<T> sqrt_of(Vector<T> x) {
+    for (int lane = 0; lane < LANES<T>; ++lane) x[lane] = std::sqrt(x[lane]);
+    return x;
+}
+
+template <class T>
+inline double sum_of(Vector<T> x) {
+    double sum = 0;
+    for (int lane = 0; lane < LANES<T>; ++lane) sum += x[lane];
+    return sum;
+}
+
+// Zeroed memory of vectors, handed out in pieces. Without memory the process ends, as no exception may cross OpenMP.
+template <class T>
+class Memory {
+public:
+    explicit Memory(Index vectors)
+        : begin_(static_cast<Vector<T>*>(std::aligned_alloc(64, (vectors * VECTOR_BYTES + 63) / 64 * 64))), next_(begin_) {
+        if (!begin_) std::abort();
+        std::memset(static_cast<void*>(begin_), 0, vectors * VECTOR_BYTES);
+    }
+    ~Memory() { std::free(begin_); }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+
+    Vector<T>* take(Index vectors) {
+        Vector<T>* const taken = next_;
+        next_ += vectors;
+        return taken;
+    }
+
+private:
+    Vector<T>*begin_, *next_;
+};
+
+}  // namespace lehrnet

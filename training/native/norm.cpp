@@ -1,0 +1,300 @@
+// BatchNorm for training, with the sum and the ReLU after it: rows (cells of a batch) of channels-last maps.
+//
+// A chunk of rows stays in cache while its mean and its deviations are summed; chunks are joined in double, in order, so
+// that sums depend neither on the threads nor on cancelling squares.
+#include <vector>
+
+#include "lanes.h"
+
+namespace lehrnet {
+namespace {
+
+struct Job {
+    Index rows, channels;
+    double eps;
+    std::int32_t relu, threads;
+};
+
+constexpr Index CHUNK_BYTES = 65536;  // a share of a second-level cache
+constexpr Index MOST_CHUNKS = 4096;
+
+// How rows are divided: by their size alone.
+struct Chunks {
+    Index rows, each, count;
+
+    explicit Chunks(const Job& j) : rows(j.rows) {
+        each = CHUNK_BYTES / 4 / j.channels + 1;
+        if ((rows + each - 1) / each > MOST_CHUNKS) each = (rows + MOST_CHUNKS - 1) / MOST_CHUNKS;
+        count = (rows + each - 1) / each;
+    }
+    Index begin(Index chunk) const { return chunk * each; }
+    Index end(Index chunk) const { return (chunk + 1) * each < rows ? (chunk + 1) * each : rows; }
+};
+
+// work(first channel, width as a constant) over channels in strips that registers hold.
+template <class Work>
+inline void strips(Index channels, const Work& work) {
+    Index c = 0;
+    for (; c + 32 <= channels; c += 32) work(c, std::integral_constant<int, 32>{});
+    for (; c + 8 <= channels; c += 8) work(c, std::integral_constant<int, 8>{});
+    for (; c < channels; ++c) work(c, std::integral_constant<int, 1>{});
+}
+
+// Few rows at a time where they are wide: strips of many wide rows would fall into the same few lines of a cache.
+template <class Work>
+inline void blocks(Index begin, Index end, Index channels, const Work& work) {
+    const Index each = channels > 64 ? 8 : end - begin;
+    for (Index r = begin; r < end; r += each) work(r, r + each < end ? r + each : end);
+}
+
+// y = x * factor + constant, written once so that forward and backward agree on where ReLU cuts.
+template <class T>
+inline T line(T x, T factor, T constant) {
+    return x * factor + constant;
+}
+
+// Mean and sum of squared deviations of each chunk's channels.
+template <class S, class T>
+void chunk_moments(const Job& j, const S* x, Index begin, Index end, T* means, T* squares) {
+    const T per_row = 1 / static_cast<T>(end - begin);
+    strips(j.channels, [&](Index c, auto width) {
+        constexpr int W = decltype(width)::value;
+        T mean[W] = {}, square[W] = {};
+        for (Index r = begin; r < end; ++r) {
+            for (int k = 0; k < W; ++k) mean[k] += widen(x[r * j.channels + c + k]);
+        }
+        for (int k = 0; k < W; ++k) mean[k] *= per_row;
+        for (Index r = begin; r < end; ++r) {
+            for (int k = 0; k < W; ++k) {
+                const T off = widen(x[r * j.channels + c + k]) - mean[k];
+                square[k] += off * off;
+            }
+        }
+        for (int k = 0; k < W; ++k) means[c + k] = mean[k], squares[c + k] = square[k];
+    });
+}
+
+// Mean and variance of every channel; `moments`: 2 * channels.
+template <class S, class T>
+void find_moments(const Job& j, const S* x, T* mean, T* variance) {
+    const Chunks chunks(j);
+    std::vector<T> parts(2 * chunks.count * j.channels);
+#pragma omp parallel for schedule(static) num_threads(j.threads)
+    for (Index n = 0; n < chunks.count; ++n) {
+        T* const part = parts.data() + 2 * n * j.channels;
+        chunk_moments(j, x, chunks.begin(n), chunks.end(n), part, part + j.channels);
+    }
+    std::vector<double> means(j.channels), squares(j.channels);
+    for (Index n = 0; n < chunks.count; ++n) {  // Chan's way to join
+        const T* const part = parts.data() + 2 * n * j.channels;
+        const double before = static_cast<double>(chunks.begin(n)), more = static_cast<double>(chunks.end(n)) - before;
+        for (Index c = 0; c < j.channels; ++c) {
+            const double off = part[c] - means[c];
+            means[c] += off * more / (before + more);
+            squares[c] += part[j.channels + c] + off * off * before * more / (before + more);
+        }
+    }
+    for (Index c = 0; c < j.channels; ++c) {
+        mean[c] = static_cast<T>(means[c]);
+        variance[c] = static_cast<T>(squares[c] / static_cast<double>(j.rows));
+    }
+}
+
+template <class T>
+struct Lines {
+    std::vector<T> factor, constant, deviation;  // deviation: 1 / sqrt(variance + eps)
+
+    Lines(const Job& j, const T* scale, const T* shift, const T* mean, const T* variance)
+        : factor(j.channels), constant(j.channels), deviation(j.channels) {
+        for (Index c = 0; c < j.channels; ++c) {
+            deviation[c] = 1 / std::sqrt(variance[c] + static_cast<T>(j.eps));
+            factor[c] = scale[c] * deviation[c];
+            constant[c] = shift[c] - mean[c] * factor[c];
+        }
+    }
+};
+
+template <class S, class T, bool SUM, bool RELU>
+inline void apply_rows(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, Index begin, Index end,
+                       S* __restrict out) {
+    strips(j.channels, [&](Index c, auto width) {
+        constexpr int W = decltype(width)::value;
+        T factor[W], constant[W];
+        for (int k = 0; k < W; ++k) factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
+        for (Index r = begin; r < end; ++r) {
+            const Index at = r * j.channels + c;
+            for (int k = 0; k < W; ++k) {
+                T value = line<T>(widen(x[at + k]), factor[k], constant[k]);
+                if (SUM) value += widen(shortcut[at + k]);
+                if (RELU) value = value < 0 ? 0 : value;  // NaN stays
+                narrow(value, out[at + k]);
+            }
+        }
+    });
+}
+
+template <class S, class T, bool SUM, bool RELU>
+void apply(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, S* out) {
+    const Chunks chunks(j);
+#pragma omp parallel for schedule(static) num_threads(j.threads)
+    for (Index n = 0; n < chunks.count; ++n) {
+        blocks(chunks.begin(n), chunks.end(n), j.channels, [&](Index begin, Index end) {
+            apply_rows<S, T, SUM, RELU>(j, lines, x, shortcut, begin, end, out);
+        });
+    }
+}
+
+template <class S, class T>
+void forward(const Job& j, const T* scale, const T* shift, T* mean, T* variance, const S* x, const S* shortcut, S* out) {
+    find_moments(j, x, mean, variance);
+    const Lines<T> lines(j, scale, shift, mean, variance);
+    if (shortcut && j.relu) return apply<S, T, true, true>(j, lines, x, shortcut, out);
+    if (shortcut) return apply<S, T, true, false>(j, lines, x, shortcut, out);
+    if (j.relu) return apply<S, T, false, true>(j, lines, x, shortcut, out);
+    apply<S, T, false, false>(j, lines, x, shortcut, out);
+}
+
+// The gradient past ReLU: where the output of a sum is known, by it; else by x's own line.
+template <class S, class T, bool SUM, bool RELU>
+inline T past_relu(T grad, T x, const S* out, T factor, T constant) {
+    if (!RELU) return grad;
+    if (SUM) return widen(*out) <= 0 ? 0 : grad;
+    return line<T>(x, factor, constant) <= 0 ? 0 : grad;
+}
+
+// Sums of the gradient, and of the gradient times x's deviation, of some rows; keeps the shortcut's gradient.
+template <class S, class T, bool SUM, bool RELU>
+inline void add_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, const S* out, const S* grad, S* __restrict kept,
+                Index begin, Index end, T* sums) {
+    strips(j.channels, [&](Index c, auto width) {
+        constexpr int W = decltype(width)::value;
+        T total[W], product[W], factor[W], constant[W], middle[W];
+        for (int k = 0; k < W; ++k) {
+            factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k], middle[k] = mean[c + k];
+            total[k] = sums[c + k], product[k] = sums[j.channels + c + k];
+        }
+        for (Index r = begin; r < end; ++r) {
+            const Index at = r * j.channels + c;
+            for (int k = 0; k < W; ++k) {
+                const T value = widen(x[at + k]);
+                const T own = past_relu<S, T, SUM, RELU>(widen(grad[at + k]), value, out + at + k, factor[k], constant[k]);
+                if (SUM) narrow(own, kept[at + k]);
+                total[k] += own;
+                product[k] += own * (value - middle[k]);
+            }
+        }
+        for (int k = 0; k < W; ++k) sums[c + k] = total[k], sums[j.channels + c + k] = product[k];
+    });
+}
+
+template <class S, class T, bool SUM, bool RELU>
+inline void spread_rows(const Job& j, const Lines<T>& lines, const T* slope, const T* offset, const S* x, const S* grad,
+                        const S* kept, Index begin, Index end, S* __restrict grad_x) {
+    strips(j.channels, [&](Index c, auto width) {
+        constexpr int W = decltype(width)::value;
+        T factor[W], constant[W], by_x[W], rest[W];
+        for (int k = 0; k < W; ++k) {
+            factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
+            by_x[k] = slope[c + k], rest[k] = offset[c + k];
+        }
+        for (Index r = begin; r < end; ++r) {
+            const Index at = r * j.channels + c;
+            for (int k = 0; k < W; ++k) {
+                const T value = widen(x[at + k]);
+                T own = widen(SUM ? kept[at + k] : grad[at + k]);
+                if (!SUM) own = past_relu<S, T, SUM, RELU>(own, value, nullptr, factor[k], constant[k]);
+                narrow(factor[k] * own + by_x[k] * value + rest[k], grad_x[at + k]);
+            }
+        }
+    });
+}
+
+template <class S, class T, bool SUM, bool RELU>
+void spread(const Job& j, const Lines<T>& lines, const T* slope, const T* offset, const S* x, const S* grad, const S* kept,
+            S* grad_x) {
+    const Chunks chunks(j);
+#pragma omp parallel for schedule(static) num_threads(j.threads)
+    for (Index n = 0; n < chunks.count; ++n) {
+        blocks(chunks.begin(n), chunks.end(n), j.channels, [&](Index begin, Index end) {
+            spread_rows<S, T, SUM, RELU>(j, lines, slope, offset, x, grad, kept, begin, end, grad_x);
+        });
+    }
+}
+
+template <class S, class T, bool SUM, bool RELU>
+void backward_as(const Job& j, const T* scale, const T* shift, const T* mean, const T* variance, const S* x, const S* out,
+                 const S* grad, S* grad_x, S* kept, T* grad_scale, T* grad_shift) {
+    const Lines<T> lines(j, scale, shift, mean, variance);
+    const Chunks chunks(j);
+    std::vector<T> parts(2 * chunks.count * j.channels), slope(j.channels), offset(j.channels);
+#pragma omp parallel for schedule(static) num_threads(j.threads)
+    for (Index n = 0; n < chunks.count; ++n) {
+        blocks(chunks.begin(n), chunks.end(n), j.channels, [&](Index begin, Index end) {
+            T* const sums = parts.data() + 2 * n * j.channels;
+            add_sums<S, T, SUM, RELU>(j, lines, mean, x, out, grad, kept, begin, end, sums);
+        });
+    }
+    std::vector<double> sums(2 * j.channels);
+    for (Index n = 0; n < chunks.count; ++n) {
+        for (Index c = 0; c < 2 * j.channels; ++c) sums[c] += parts[2 * n * j.channels + c];
+    }
+    for (Index c = 0; c < j.channels; ++c) {
+        const double total = sums[c], product = sums[j.channels + c], deviation = lines.deviation[c];
+        const double rows = static_cast<double>(j.rows), by_x = -lines.factor[c] * deviation * deviation * product / rows;
+        grad_shift[c] = static_cast<T>(total);
+        grad_scale[c] = static_cast<T>(product * deviation);
+        slope[c] = static_cast<T>(by_x);
+        offset[c] = static_cast<T>(-lines.factor[c] * total / rows - by_x * mean[c]);
+    }
+    spread<S, T, SUM, RELU>(j, lines, slope.data(), offset.data(), x, grad, kept, grad_x);
+}
+
+template <class S, class T>
+void backward(const Job& j, const T* scale, const T* shift, const T* mean, const T* variance, const void* x_, const void* out_,
+              const void* grad_, void* grad_x_, void* kept_, T* grad_scale, T* grad_shift) {
+    const S *const x = static_cast<const S*>(x_), *const out = static_cast<const S*>(out_),
+            *const grad = static_cast<const S*>(grad_);
+    S *const grad_x = static_cast<S*>(grad_x_), *const kept = static_cast<S*>(kept_);
+    const auto run = kept ? (j.relu ? backward_as<S, T, true, true> : backward_as<S, T, true, false>)
+                          : (j.relu ? backward_as<S, T, false, true> : backward_as<S, T, false, false>);
+    run(j, scale, shift, mean, variance, x, out, grad, grad_x, kept, grad_scale, grad_shift);
+}
+
+template <class S, class T>
+void forward_of(const Job& j, const void* const* values, void* const* moments, const void* x, const void* shortcut, void* out) {
+    forward<S, T>(j, static_cast<const T*>(values[0]), static_cast<const T*>(values[1]), static_cast<T*>(moments[0]),
+                  static_cast<T*>(moments[1]), static_cast<const S*>(x), static_cast<const S*>(shortcut),
+                  static_cast<S*>(out));
+}
+
+template <class S, class T>
+void backward_of(const Job& j, const void* const* values, const void* x, const void* out, const void* grad, void* grad_x,
+                 void* kept, void* const* grads) {
+    backward<S, T>(j, static_cast<const T*>(values[0]), static_cast<const T*>(values[1]), static_cast<const T*>(values[2]),
+                   static_cast<const T*>(values[3]), x, out, grad, grad_x, kept, static_cast<T*>(grads[0]),
+                   static_cast<T*>(grads[1]));
+}
+
+}  // namespace
+}  // namespace lehrnet
+
+// affine: scale, shift; moments, written: mean, biased variance. In double where the maps are, else in float.
+// shortcut may be null.
+LEHRNET_EXPORT void lehrnet_norm_forward(const lehrnet::Job* job, std::int32_t type, const void* const* affine,
+                                         void* const* moments, const void* x, const void* shortcut, void* out) {
+    using namespace lehrnet;
+    if (type == FLOAT32) forward_of<float, float>(*job, affine, moments, x, shortcut, out);
+    if (type == BFLOAT16) forward_of<BFloat16, float>(*job, affine, moments, x, shortcut, out);
+    if (type == FLOAT64) forward_of<double, double>(*job, affine, moments, x, shortcut, out);
+}
+
+// values: scale, shift, mean, variance; grads, written: of scale and shift. grad_shortcut is null where there was none, and
+// out is read only where there was one.
+LEHRNET_EXPORT void lehrnet_norm_backward(const lehrnet::Job* job, std::int32_t type, const void* const* values,
+                                          const void* x, const void* out, const void* grad, void* grad_x,
+                                          void* grad_shortcut, void* const* grads) {
+    using namespace lehrnet;
+    if (type == FLOAT32) backward_of<float, float>(*job, values, x, out, grad, grad_x, grad_shortcut, grads);
+    if (type == BFLOAT16) backward_of<BFloat16, float>(*job, values, x, out, grad, grad_x, grad_shortcut, grads);
+    if (type == FLOAT64) backward_of<double, double>(*job, values, x, out, grad, grad_x, grad_shortcut, grads);
+}
