@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ LOOSE = Budget(oks=1.0)  # random weights: keypoints mean nothing, and INT8 may 
 def bundle(tiny_checkpoint, drawn_folder: Path, tmp_path_factory):
     calibration = Calibration(drawn_folder, people=16, judged=16, budget=LOOSE)
     out = tmp_path_factory.mktemp("family") / "bundle"
-    return export_bundle(tiny_checkpoint, out, precisions=ALL, calibration=calibration, whole=True)
+    untrained = replace(tiny_checkpoint, trained=False)
+    return export_bundle(untrained, out, precisions=ALL, calibration=calibration, whole=True)
 
 
 def test_every_precision_is_there_and_says_what_was_measured(bundle) -> None:
