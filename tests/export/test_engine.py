@@ -185,7 +185,7 @@ SESSION = (
     *("Runtime", "deserialize_cuda_engine", "create_execution_context", "set_optimization_profile_async"),
     *("set_input_shape", "set_tensor_address", "execute_async_v3", "Logger"),
 )
-"""What runtime/tensorrt_session.py uses."""
+"""What runtime/cuda/tensorrt.py uses."""
 
 
 @pytest.mark.slow

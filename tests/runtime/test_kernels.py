@@ -118,7 +118,7 @@ def test_nvrtc_12_makes_ptx_that_orin_s_driver_takes(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     subprocess.run(["make", "build/cuda12/ready"], cwd=root, check=True)
     ptx = tmp_path / "kernels.ptx"
-    subprocess.run([root / "build/cuda12/bin/python", "-I", root / "runtime/nvrtc.py", ptx], check=True)
+    subprocess.run([root / "build/cuda12/bin/python", "-I", root / "runtime/cuda/nvrtc.py", ptx], check=True)
     text = ptx.read_text()
     assert ".version 8.2\n.target sm_72\n" in text
     for name in ("crop_fp32", "crop_fp16", "decode", "ema_fp32", "ema_fp16"):
