@@ -1,5 +1,6 @@
 """The shipped default as a bundle: exported once on each machine."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -20,6 +21,8 @@ def default_bundle() -> Path:
     digest = hashlib.sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lehrnet"
     root = cache / f"{DEFAULT_WEIGHTS.stem}-{__version__}-{digest}"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return open_bundle(root).root  # nothing is written where it is there: a container's home may be read-only
     with locked(cache, wait=True):  # of two that come first, one exports
         try:
             return open_bundle(root).root
