@@ -7,6 +7,7 @@ its scratch folder; the next one sees that nobody holds it and removes it.
 
 import ctypes
 import errno
+import glob
 import json
 import logging
 import os
@@ -187,7 +188,7 @@ def _sweep(path: Path, *, read_owners: bool) -> list[str]:
     alive = []
     if fcntl is None:
         return alive
-    for scratch in path.parent.glob(f".{_glob_escaped(path.name[:LONGEST_NAME])}.*{UNFINISHED}"):
+    for scratch in path.parent.glob(f".{glob.escape(path.name[:LONGEST_NAME])}.*{UNFINISHED}"):
         try:
             descriptor = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
         except OSError:  # a link, or another user's
@@ -306,7 +307,3 @@ def is_full(error: BaseException) -> bool:
     if isinstance(error, NoRoomError):
         return True
     return getattr(error, "errno", None) in NO_ROOM or "No space left" in str(error) or "os error 28" in str(error)
-
-
-def _glob_escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

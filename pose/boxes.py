@@ -169,10 +169,11 @@ def _from_detections(
         image_id = _same_id(entry["image_id"], by_id)
         if image_id is not None and entry.get("category_id", person) == person:
             by_id[image_id].append(entry)
-    found = {ids[image_id]: _people(people, image_id, None) for image_id, people in by_id.items() if people}
-    if known is not None:  # a picture that the labels list, and in which nobody was detected
-        found |= {ids[image_id]: _people([], image_id, None) for image_id, people in by_id.items() if not people}
-    return found
+    return {
+        ids[image_id]: _people(people, image_id, None)
+        for image_id, people in by_id.items()
+        if people or known is not None  # in a picture that the labels list, nobody was detected
+    }
 
 
 def _same_id(image_id: ImageId, ids: Mapping[ImageId, Any]) -> ImageId | None:

@@ -60,7 +60,7 @@ def evaluate(
     `progress(batches, count)` may wrap the loop. ValueError where there is nobody to run.
     """
     truth = read_people(folder, spec, split=split)
-    mpii = truth.head_sizes is not None or find_mpii_labels(folder) is not None
+    mpii = find_mpii_labels(folder) is not None
     if mpii:
         _check_mpii(truth, folder, detections)
     people, scores = truth, np.ones(len(truth))
@@ -78,8 +78,10 @@ def evaluate(
         figures = mpii_metrics(points[..., :2], people.keypoints, people.head_sizes)
     else:
         figures = coco_metrics(_truth(truth), results, truth.skeleton)
-    named = [{**result, "image_id": people.image_ids[result["image_id"]]} for result in results]
-    named = [{**result, "category_id": people.category} for result in named]
+    named = [
+        {**result, "image_id": people.image_ids[result["image_id"]], "category_id": people.category}
+        for result in results
+    ]
     return Evaluation("PCKh" if mpii else "OKS AP", len(people), figures, named, joints, bad, truth.reading.facts())
 
 

@@ -92,7 +92,17 @@ class Bundle:
 
     def read(self, name: str) -> bytes:
         """The content of an artefact, which is what its hash says; ValueError says how it differs."""
-        return _read_checked(self.path(name), self.artefacts[name])
+        path, artefact = self.path(name), self.artefacts[name]
+        _check_size(path, artefact)
+        with path.open("rb") as file:
+            return self.checked(name, file.read(artefact.bytes + 1))
+
+    def checked(self, name: str, content: bytes) -> bytes:
+        """The content itself, which was read already; ValueError says how it differs from what its hash says."""
+        path, artefact = self.path(name), self.artefacts[name]
+        _compare_size(path, artefact, len(content))
+        _compare_hash(path, artefact, hashlib.sha256(content).hexdigest())
+        return content
 
 
 def open_bundle(root: Path) -> Bundle:
@@ -100,8 +110,9 @@ def open_bundle(root: Path) -> Bundle:
 
     def open_whole() -> Bundle:
         bundle = read_bundle(root)
-        for name in bundle.artefacts:
-            bundle.read(name)
+        for name, artefact in bundle.artefacts.items():
+            _check_size(bundle.path(name), artefact)
+            _compare_hash(bundle.path(name), artefact, _sha256(bundle.path(name)))  # by pieces: engines are large
         return bundle
 
     return unless_replaced(root, open_whole)
@@ -200,17 +211,21 @@ def _artefact_facts(artefact: Artefact) -> dict[str, Any]:
     return {name: value for name, value in asdict(artefact).items() if value or name not in ENGINE_FIELDS}
 
 
-def _read_checked(path: Path, artefact: Artefact) -> bytes:
+def _check_size(path: Path, artefact: Artefact) -> None:
+    """Before anything is read: a manifest must not make us read whatever is there."""
     if not path.is_file():
         raise ValueError(f"{path} is missing; copy the bundle again or export it again")
-    if path.stat().st_size != artefact.bytes:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, expected {artefact.bytes}; copy the bundle again")
-    with path.open("rb") as file:
-        content = file.read(artefact.bytes + 1)
-    found = hashlib.sha256(content).hexdigest()
+    _compare_size(path, artefact, path.stat().st_size)
+
+
+def _compare_size(path: Path, artefact: Artefact, found: int) -> None:
+    if found != artefact.bytes:
+        raise ValueError(f"{path} has {found} bytes, expected {artefact.bytes}; copy the bundle again")
+
+
+def _compare_hash(path: Path, artefact: Artefact, found: str) -> None:
     if found != artefact.sha256:
         raise ValueError(f"{path} has SHA-256 {found[:12]}..., expected {artefact.sha256[:12]}...; copy it again")
-    return content
 
 
 def _why_not_replaceable(root: Path, *, overwrite: bool) -> str:

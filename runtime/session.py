@@ -65,10 +65,11 @@ def open_session(
 
             session = TorchSession(path, device, threads, content=content)
         case ".engine":
-            _check_trust(path, trust_engine)
+            content = path.read_bytes() if content is None else content
+            _check_trust(path, content, trust_engine)
             from .cuda.tensorrt import TensorRtSession
 
-            session = TensorRtSession(path, device, threads)
+            session = TensorRtSession(path, device, threads, content=content)
         case suffix:
             expected = ".onnx, .safetensors or .engine"
             raise ValueError(f"cannot open {path}: its suffix is {suffix!r}, expected {expected}")
@@ -104,12 +105,11 @@ def open_artefact(
         return open_artefact(bundle, fallback, device, threads, trust_engine=trust_engine)
 
 
-def _check_trust(path: Path, trust: Trust) -> None:
+def _check_trust(path: Path, content: bytes, trust: Trust) -> None:
     """Raise ValueError unless the user said that this engine may run."""
     if trust is True:
         return
-    with path.open("rb") as file:
-        found = hashlib.sha256(file.read()).hexdigest() if isinstance(trust, str) else ""
+    found = hashlib.sha256(content).hexdigest() if isinstance(trust, str) else ""
     if trust is False or found != trust.lower():
         reason = f"its SHA-256 is {found}, not {trust!r}" if found else "nobody said that it may"
         raise ValueError(

@@ -27,10 +27,17 @@ class TensorRtSession(GraphSession):
         device: "cuda", "cuda:N" or "auto"; an engine runs on nothing else.
         threads: the CPU's, of which an engine takes none.
         stream: the caller's CUDA stream by its handle; None makes one.
+        content: the engine's, where it was read already: what was trusted by its hash is what runs.
     """
 
     def __init__(
-        self, path: Path, device: str = "auto", threads: int | None = None, *, stream: int | None = None
+        self,
+        path: Path,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        stream: int | None = None,
+        content: bytes | None = None,
     ) -> None:
         del threads
         bundle = read_bundle(path.parent)
@@ -44,7 +51,9 @@ class TensorRtSession(GraphSession):
         self.backend = built.library
         self._trt = _module(built.library)
         self._check_fit(path, built, gpu)
-        self._engine: Any = self._deserialize(path, bundle.read(name))
+        self._engine: Any = self._deserialize(
+            path, bundle.read(name) if content is None else bundle.checked(name, content)
+        )
         super().__init__(bundle.spec, gpu, bundle.artefacts[name].batches, stream)
 
     def prepare(self, bucket: int) -> Any:
