@@ -7,7 +7,6 @@ its scratch folder; the next one sees that nobody holds it and removes it.
 
 import ctypes
 import errno
-import glob
 import json
 import logging
 import os
@@ -32,6 +31,8 @@ UNFINISHED = ".unfinished"
 OWNER = "owner.json"
 LONGEST_NAME = 150  # characters that a scratch folder has of the name
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_seen: dict[Path, list[Path]] = {}
+"""By folder, the scratch folders that stood there when this process first wrote a file into it."""
 _AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # renameat2(2)
 
 
@@ -113,7 +114,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise OSError(f"cannot write {folder}: {error.strerror}; choose a place that can be written") from error
     with (folder / ".lock").open("a+", encoding="utf-8") as file:
-        if not _lock(file.fileno(), wait=wait):
+        if _lock(file.fileno(), wait=wait) is False:
             file.seek(0)
             raise FileExistsError(f"{folder} is in use by {_owner(file.read())}; wait for it, or choose another folder")
         file.truncate(0)
@@ -127,7 +128,7 @@ def remove_unfinished(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.parent.is_dir():
             with _held(path.parent):
-                _sweep(path, read_owners=False)
+                _sweep(path)
 
 
 def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
@@ -158,7 +159,12 @@ def _scratch(path: Path, *, alone: bool = False, size: int | None = None) -> Ite
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _held(path.parent):
-                others = _sweep(path, read_owners=alone)
+                if alone:
+                    others = _sweep(path)
+                else:  # listed once: a folder of many files is not, for each of them
+                    if path.parent not in _seen:
+                        _seen[path.parent] = list(path.parent.glob(f".*{UNFINISHED}"))
+                    _sweep(path, _seen[path.parent])
                 if not others:
                     scratch.mkdir(mode=0o700)
                     descriptor = os.open(scratch, os.O_RDONLY)
@@ -183,21 +189,28 @@ def _scratch(path: Path, *, alone: bool = False, size: int | None = None) -> Ite
             os.close(descriptor)
 
 
-def _sweep(path: Path, *, read_owners: bool) -> list[str]:
-    """Remove what killed writers of `path` left; returns who else is writing it now, where that is asked."""
+def _sweep(path: Path, listed: Iterable[Path] | None = None) -> list[str]:
+    """Remove what killed writers of `path` left; returns who else is writing it now.
+
+    `listed` are the scratch folders beside it, where they were listed already.
+    """
     alive = []
     if fcntl is None:
         return alive
-    for scratch in path.parent.glob(f".{glob.escape(path.name[:LONGEST_NAME])}.*{UNFINISHED}"):
+    start = f".{path.name[:LONGEST_NAME]}."
+    for scratch in path.parent.glob(f".*{UNFINISHED}") if listed is None else listed:
+        if not scratch.name.startswith(start):
+            continue
         try:
             descriptor = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
         except OSError:  # a link, or another user's
             continue
         try:
-            if _lock(descriptor):
+            held = _lock(descriptor)
+            if held:
                 log.info("removing %s, which a killed process left", scratch)
                 shutil.rmtree(scratch, ignore_errors=True)
-            elif read_owners:
+            elif held is False:
                 with suppress(OSError):
                     alive.append(_owner((scratch / OWNER).read_text(encoding="utf-8")))
         finally:
@@ -261,16 +274,16 @@ def _held(folder: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, *, wait: bool = False) -> bool:
-    """Whether this process holds the file or folder now; also where the file system knows no locks."""
+def _lock(descriptor: int, *, wait: bool = False) -> bool | None:
+    """Whether this process holds the file or folder now; None where the file system knows no locks."""
     if fcntl is None:
-        return True
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        return None
     return True
 
 

@@ -92,6 +92,21 @@ class TestAtomicFile:
                 assert stat.S_IMODE(unfinished.parent.stat().st_mode) == 0o700
         assert len(names) == 2
 
+    def test_what_is_there_is_not_listed_for_each_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        looked = []
+        plain = Path.glob
+        monkeypatch.setattr(Path, "glob", lambda self, pattern: (looked.append(self), plain(self, pattern))[1])
+        for number in range(5):
+            write_text(tmp_path / f"{number}.json", "x")
+        assert looked == [tmp_path]
+
+    def test_without_locks_nothing_is_taken_for_abandoned(self, tmp_path: Path, monkeypatch) -> None:
+        """A file system that knows no locks cannot say who is alive."""
+        (tmp_path / f".a.x{UNFINISHED}").mkdir()
+        monkeypatch.setattr("lehrnet.files.fcntl.flock", failing(errno.ENOLCK))
+        write_text(tmp_path / "a", "x")
+        assert (tmp_path / f".a.x{UNFINISHED}").exists()
+
     def test_a_full_disk_says_how_much_there_was(self, tmp_path: Path) -> None:
         refused = pytest.raises(OSError, match=r"no room for .*a: it takes at least 2\.0 MB")
         with refused, atomic_file(tmp_path / "a") as half:
