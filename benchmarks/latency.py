@@ -31,7 +31,7 @@ class Subject:
 
     name: str
     bundle: Bundle
-    precision: str
+    artefact: str
     estimator: PoseEstimator
     cold_start_s: float
     """From nothing to the first person's keypoints."""
@@ -39,23 +39,23 @@ class Subject:
 
 def open_subjects(
     bundles: Sequence[Path],
-    precisions: Sequence[str],
+    artefacts: Sequence[str],
     device: str = "auto",
     threads: int | None = None,
     *,
     trust_engine: Trust = False,
 ) -> list[Subject]:
-    """Every precision asked for of every bundle; ValueError where a bundle lacks one."""
+    """Every artefact asked for of every bundle; ValueError where a bundle lacks one."""
     subjects = []
     for root in bundles:
         bundle = open_bundle(root)
-        for precision in precisions:
+        for artefact in artefacts:
             started = time.perf_counter()
-            session = open_artefact(bundle, precision, device, threads, trust_engine=trust_engine)
+            session = open_artefact(bundle, artefact, device, threads, trust_engine=trust_engine)
             session.run(np.zeros((1, 3, *bundle.spec.input_size), np.float32))
             cold = time.perf_counter() - started
-            name = precision if len(bundles) == 1 else f"{root.name}/{precision}"
-            subjects.append(Subject(name, bundle, precision, PoseEstimator.of(session, bundle.spec), cold))
+            name = artefact if len(bundles) == 1 else f"{root.name}/{artefact}"
+            subjects.append(Subject(name, bundle, artefact, PoseEstimator.of(session, bundle.spec), cold))
     return subjects
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..export.precisions import RUN_HERE
 from ..pose.evaluate import evaluate
-from ..runtime.bundle import Bundle, open_bundle
+from ..runtime.bundle import WEIGHTS, Bundle, open_bundle
 from ..runtime.session import Session, open_artefact
 from .interleave import race
 from .results import write_result
@@ -46,7 +45,8 @@ def speed(bundle: Bundle, sessions: dict[str, Session], batches: tuple[int, ...]
 def measure(root: Path, folder: Path | None, batches: tuple[int, ...], rounds: int) -> dict[str, Any]:
     """All figures of the precisions that ONNX Runtime's CPU runs."""
     bundle = open_bundle(root)
-    sessions = {name: open_artefact(bundle, name, "cpu") for name in RUN_HERE if name in bundle.artefacts}
+    graphs = [name for name, artefact in bundle.artefacts.items() if name != WEIGHTS and artefact.runs_on_cpu]
+    sessions = {name: open_artefact(bundle, name, "cpu") for name in graphs}
     whole = bundle.artefacts["fp32"].bytes
     facts: dict[str, Any] = {
         name: {

@@ -14,7 +14,7 @@ SECONDS = 3.0
 
 def measure(
     bundle: Bundle,
-    precision: str,
+    artefact: str,
     device: str,
     *,
     people: int,
@@ -28,7 +28,7 @@ def measure(
 
     def opened() -> PoseEstimator:
         return PoseEstimator.of(
-            open_artefact(bundle, precision, device, threads=1, trust_engine=trust_engine), bundle.spec
+            open_artefact(bundle, artefact, device, threads=1, trust_engine=trust_engine), bundle.spec
         )
 
     estimators = [opened() for _ in range(max(streams))]

@@ -13,9 +13,6 @@ from ..runtime.devices import device_name
 from ..runtime.session import Session, Trust, open_artefact
 from .interleave import race
 
-OTHER_ENDS = ("whole_", "points_")
-"""Graphs that begin or end elsewhere than at crops and heatmaps."""
-
 
 def tune(
     root: Path,
@@ -67,7 +64,7 @@ def _candidates(bundle: Bundle, precision: str) -> list[str]:
     found = [
         name
         for name, artefact in bundle.artefacts.items()
-        if name != WEIGHTS and artefact.precision == precision and not name.startswith(OTHER_ENDS)
+        if name != WEIGHTS and artefact.precision == precision and artefact.output == "heatmaps"
     ]
     if not found:
         there = sorted({artefact.precision for artefact in bundle.artefacts.values()})

@@ -91,7 +91,13 @@ def renamed(parser: "argparse._ActionsContainer", old: str, new: str, **options:
 
 def add_running(parser: argparse.ArgumentParser) -> None:
     """What is run, and on what."""
-    parser.add_argument("--precision", default="fp32", help="graph or engine, fastest, or torch_fp16 (%(default)s)")
+    parser.add_argument(
+        "--artefact",
+        default="fp32",
+        metavar="NAME",
+        help="of the bundle: fp32, int8, an engine, ...; or fastest, or torch_fp16 (%(default)s)",
+    )
+    renamed(parser, "--precision", "--artefact")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
     add_trust(parser)

@@ -12,7 +12,8 @@ def _add_build_engine(parser: argparse.ArgumentParser) -> None:
     from ..runtime.inputs import BUCKETS
 
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--precision", default="fp16", help="graph of the bundle to build from (%(default)s)")
+    parser.add_argument("--artefact", default="fp16", metavar="NAME", help="graph to build from (%(default)s)")
+    renamed(parser, "--precision", "--artefact")
     parser.add_argument(
         "--library",
         choices=("auto", "tensorrt", "tensorrt-rtx"),
@@ -60,7 +61,7 @@ def _build_engine(options: argparse.Namespace) -> int:
     def show(phase: str, steps: int) -> Any:
         return tqdm(total=steps, desc=phase, disable=None)
 
-    name = add_engine(options.bundle, options.precision, settings, library, show)
+    name = add_engine(options.bundle, options.artefact, settings, library, show)
     artefact = open_bundle(options.bundle).artefacts[name]
     if options.json:
         print(json.dumps({"name": name, "file": artefact.file, "bytes": artefact.bytes, **artefact.measured}))
@@ -129,13 +130,13 @@ COMMANDS = (
     Command(
         "build-engine",
         "Build a TensorRT engine of a bundle's graph into the bundle.",
-        "lehrnet build-engine bundle --precision fp16 --library tensorrt-rtx --capabilities 8.9",
+        "lehrnet build-engine bundle --artefact fp16 --library tensorrt-rtx --capabilities 8.9",
         _add_build_engine,
         _build_engine,
     ),
     Command(
         "tune",
-        "Time a bundle's equal graphs here and keep the fastest as precision `fastest`.",
+        "Time a bundle's equal graphs here and keep the fastest as artefact `fastest`.",
         "lehrnet tune bundle --device cpu --batch 1",
         _add_tune,
         _tune,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import refuse_inputs
-from .command import CHECK_FAILED, Command, add_trust, bundle_or_default, number, size
+from .command import CHECK_FAILED, Command, add_trust, bundle_or_default, number, renamed, size
 
 if TYPE_CHECKING:
     from ..benchmarks.latency import Subject
@@ -23,7 +23,8 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two results: 1 if something got worse"
     )
-    parser.add_argument("--precisions", default="fp32", help="of the bundles, comma-separated (%(default)s)")
+    parser.add_argument("--artefacts", default="fp32", help="of the bundles, comma-separated (%(default)s)")
+    renamed(parser, "--precisions", "--artefacts")
     parser.add_argument("--batch", help="people in a frame, comma-separated (1,8); with --training in a step (32)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="for --paper: AP of the shipped weights on it")
     parser.add_argument("--networks", help="for --paper: variants and rivals, comma-separated (all)")
@@ -68,8 +69,8 @@ def _latency(options: argparse.Namespace) -> int:
     streams = _whole_numbers(options.streams) if options.streams else saturated.stream_counts(core_count())
     bundles = options.bundles or [bundle_or_default(None)]
     trust = options.trust_engine
-    precisions = options.precisions.split(",")
-    subjects = open_subjects(bundles, precisions, options.device, options.threads, trust_engine=trust)
+    artefacts = options.artefacts.split(",")
+    subjects = open_subjects(bundles, artefacts, options.device, options.threads, trust_engine=trust)
     facts = measure(
         subjects, batches, options.rounds, lambda rounds: tqdm(rounds, "timing", unit="round", disable=None)
     )
@@ -78,7 +79,7 @@ def _latency(options: argparse.Namespace) -> int:
     device = first.estimator.session.device
     facts["saturated"] = saturated.measure(
         first.bundle,
-        first.precision,
+        first.artefact,
         device,
         people=batches[0],
         streams=streams,
@@ -208,7 +209,7 @@ COMMANDS = (
     Command(
         "bench",
         "Measure speed, by stage and person; compare results.",
-        "lehrnet bench bundle --precisions fp32,int8_cpu --batch 1,8 --result new.json",
+        "lehrnet bench bundle --artefacts fp32,int8_cpu --batch 1,8 --result new.json",
         _add_bench,
         _bench,
     ),

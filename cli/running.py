@@ -43,7 +43,7 @@ def _predict(options: argparse.Namespace) -> int:
         refuse_inputs(outputs, [options.boxes, bundle])
     estimator = PoseEstimator.open(
         bundle,
-        options.precision,
+        options.artefact,
         options.device,
         threads=options.threads,
         flip=options.flip,

@@ -157,7 +157,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     outputs = {"--keypoints": options.keypoints, "--result": options.result}
     refuse_inputs(outputs, [options.model, options.data, detections])
     session, spec = open_model(
-        options.model, options.precision, options.device, options.threads, trust_engine=options.trust_engine
+        options.model, options.artefact, options.device, options.threads, trust_engine=options.trust_engine
     )
     found = evaluate(
         session.run,

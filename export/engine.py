@@ -16,8 +16,6 @@ FRAME = ((64, 64), (720, 1280), (2160, 3840))
 """Least, usual and greatest height and width of a whole graph's frame, px."""
 WHOLE_PEOPLE = (1, 8, 32)
 """Likewise the people of one."""
-PLUGIN_MARK = b"plugin_namespace"
-"""Stands in every graph that has our operator: `fused`."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,6 @@ def build_engine(
     """Parse and build one ONNX file; ValueError with the parser's or the builder's words where it refuses."""
     library.check(settings)
     log.clear()
-    if PLUGIN_MARK in path.read_bytes():  # a device has no onnx to read it with
-        library.add_plugins()
     builder = library.trt.Builder(log.logger)
     network = library.network(builder)
     parser = library.trt.OnnxParser(network, log.logger)
@@ -67,7 +63,7 @@ def build_engine(
 
 def add_engine(
     root: Path,
-    precision: str,
+    artefact: str,
     settings: Settings | None = None,
     library: TrtLibrary | None = None,
     show: Callable[[str, int], Any] | None = None,
@@ -79,25 +75,29 @@ def add_engine(
     """
     bundle = open_bundle(root)
     library, settings = library or load_library(), settings or Settings()
-    graph = bundle.path(precision)
+    graph = bundle.path(artefact)
     if graph.suffix != ".onnx":
-        raise ValueError(f"{precision!r} of {root} is {graph.name}, expected an ONNX graph, such as fp16")
+        raise ValueError(f"{artefact!r} of {root} is {graph.name}, expected an ONNX graph, such as fp16")
+    if "lehrnet_plugin" in bundle.artefacts[artefact].requires:
+        library.add_plugins()
     built = build_engine(graph, settings, library, Log(library), show)
     name = f"{graph.stem}_{library.name}"
     path = root / f"{name}{ENGINE}"
     write_bytes(path, built.content)
     write_text(path.with_suffix(".log"), "\n".join(built.log) + "\n")
-    artefact = Artefact.of(
+    source = bundle.artefacts[artefact]
+    engine = Artefact.of(
         path,
-        precision=bundle.artefacts[precision].precision,
+        precision=source.precision,
+        output=source.output,
         batch=(1, settings.batches[-1]),
         tools={library.name: library.version},
         measured={"layers": built.layers, "seconds": built.seconds, "warnings": sum(built.warnings.values())},
         built_for=_built_for(settings, library),
         batches=settings.batches,
-        graph_sha256=bundle.artefacts[precision].sha256,
+        graph_sha256=source.sha256,
     )
-    write_manifest(_with(bundle, name, artefact))
+    write_manifest(_with(bundle, name, engine))
     return name
 
 

@@ -20,18 +20,7 @@ from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import (
-    DENSE,
-    DENSE_FP16,
-    FP32,
-    FUSED,
-    FUSED_FP16,
-    PRECISIONS,
-    Calibration,
-    PrecisionWriter,
-    Progress,
-    WrittenGraph,
-)
+from .precisions import FUSED, GRAPHS, PRECISIONS, Calibration, PrecisionWriter, Progress, WrittenGraph
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -91,15 +80,11 @@ def export_bundle(
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
-        artefacts = {
-            WEIGHTS: Artefact.of(weights),
-            **_write_fp32(folder, checkpoint, precisions),
-            **_write_fp16_forms(folder, checkpoint, precisions),
-        }
-        typed = [name for name in precisions if name not in (*FP32, *DENSE_FP16, FUSED_FP16)]
-        if typed:
+        artefacts = {WEIGHTS: Artefact.of(weights), **_write_exact(folder, checkpoint, precisions)}
+        rounded = [name for name in precisions if name not in artefacts]
+        if rounded:
             writer = PrecisionWriter(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
-            artefacts |= {name: _saved(folder / f"{name}.onnx", writer.write(name)) for name in typed}
+            artefacts |= {name: _saved(folder, name, writer.write(GRAPHS[name].precision)) for name in rounded}
             if crops is None and writer.judge is not None:
                 crops = writer.judge.batches
         variant = variant_name(checkpoint.network.config)
@@ -111,49 +96,41 @@ def export_bundle(
     return open_bundle(out)
 
 
-def _write_fp32(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
-    """`fp32`, and those of its equal forms that were asked for."""
-    network, size, path = checkpoint.network, checkpoint.spec.input_size, folder / "fp32.onnx"
-    models = {"fp32": export_network(network, size, path)}
-    if FUSED in names:
-        models[FUSED] = fuse_attention(models["fp32"], deploy(network, size))
-        onnx.save(models[FUSED], str(folder / f"{FUSED}.onnx"))
-    for name in (name for name in DENSE if name in names):
-        models[name] = export_network(network, size, folder / f"{name}.onnx", dense_from=DENSE[name])
-    return {
-        name: _artefact(folder / f"{name}.onnx", "fp32", {"nodes": len(model.graph.node)})
-        for name, model in models.items()
-    }
+def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
+    """`fp32`, and of the equal forms of FP32 and FP16 those that were asked for.
 
-
-def _write_fp16_forms(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
-    """The equal forms of FP16 that were asked for. Ranges were collected on the usual form's tensors, not on theirs."""
-    artefacts = {}
-    for name in (name for name in DENSE_FP16 if name in names):
-        path = folder / f"{name}.onnx"
-        export_network(checkpoint.network, checkpoint.spec.input_size, path, dense_from=DENSE_FP16[name])
-        artefacts[name] = _saved(path, PrecisionWriter(path, checkpoint.spec, None, path).write("fp16"))
-    if FUSED_FP16 in names:
-        path, size = folder / f"{FUSED_FP16}.onnx", checkpoint.spec.input_size
-        fused = fuse_attention(export_network(checkpoint.network, size, path), deploy(checkpoint.network, size))
-        onnx.save(fused, str(path))
-        artefacts[FUSED_FP16] = _saved(path, PrecisionWriter(path, checkpoint.spec, None, path).write("fp16"))
+    Ranges were collected on the tensors of the usual form, so that an equal form of FP16 is written without them.
+    """
+    network, spec, artefacts = checkpoint.network, checkpoint.spec, {}
+    for name in (name for name in names if name == "fp32" or GRAPHS[name].equal_form):
+        kind, path = GRAPHS[name], folder / f"{name}.onnx"
+        if kind.fused:
+            model = fuse_attention(onnx.load(str(folder / "fp32.onnx")), deploy(network, spec.input_size))
+            onnx.save(model, str(path))
+        else:
+            model = export_network(network, spec.input_size, path, dense_from=kind.dense_from)
+        if kind.precision == "fp32":
+            artefacts[name] = _artefact(path, name, {"nodes": len(model.graph.node)})
+        else:
+            artefacts[name] = _saved(folder, name, PrecisionWriter(path, spec, None, path).write(kind.precision))
     return artefacts
 
 
 def _wholes(bundle: Bundle) -> dict[str, Artefact]:
     """The graphs from pixels, and from crops, to keypoints, each checked against the ordinary path."""
     found = {}
-    for name, path in write_whole(bundle).items():
-        precision = name.partition("_")[2]
-        found[name] = _artefact(path, precision, {"px_from_ordinary_path": check_whole(bundle, precision)})
+    for precision, graphs in write_whole(bundle).items():
+        measured = {"px_from_ordinary_path": check_whole(bundle, precision, graphs)}
+        for output, path in graphs.items():
+            found[path.stem] = Artefact.of(path, precision=precision, output=output, **_facts(path, measured))
     return found
 
 
-def _saved(path: Path, written: WrittenGraph) -> Artefact:
+def _saved(folder: Path, name: str, written: WrittenGraph) -> Artefact:
+    path = folder / f"{name}.onnx"
     onnx.checker.check_model(written.model, full_check=True)
     onnx.save(written.model, str(path))
-    return _artefact(path, written.precision, {"nodes": len(written.model.graph.node), **written.measured})
+    return _artefact(path, name, {"nodes": len(written.model.graph.node), **written.measured})
 
 
 def _verified(bundle: Bundle, batches: Iterable[LabelledBatch] | None) -> dict[str, Artefact]:
@@ -168,5 +145,10 @@ def _verified(bundle: Bundle, batches: Iterable[LabelledBatch] | None) -> dict[s
     return artefacts
 
 
-def _artefact(path: Path, precision: str, measured: Mapping[str, Any]) -> Artefact:
-    return Artefact.of(path, precision=precision, opset=opset(path), tools=tool_versions(), measured=measured)
+def _artefact(path: Path, name: str, measured: Mapping[str, Any]) -> Artefact:
+    kind = GRAPHS[name]
+    return Artefact.of(path, precision=kind.precision, requires=kind.requires, **_facts(path, measured))
+
+
+def _facts(path: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
+    return {"opset": opset(path), "tools": tool_versions(), "measured": measured}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 from onnx import ModelProto
@@ -14,7 +14,7 @@ from ..calibration.budget import EFFORTS, LABELLED, UNLABELLED, Budget, Search, 
 from ..calibration.graph import Graph, read_graph
 from ..calibration.judge import Judge
 from ..calibration.observers import DEFAULT_METHOD, Method
-from ..calibration.precision import FloatType, careful_islands, check_overflow, fp32_islands, typed
+from ..calibration.precision import careful_islands, check_overflow, fp32_islands, typed
 from ..calibration.quantize import CPU, TENSORRT, quantise
 from ..calibration.ranges import Ranges, collect_ranges, read_ranges
 from ..calibration.rules import broken_rules
@@ -23,31 +23,59 @@ from ..calibration.units import convs_of, quantisable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
 from ..runtime.backends.operators import operators_library
+from ..runtime.bundle import IN_ENGINES_ONLY, Requirement
 
 log = logging.getLogger(__name__)
 
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8_cpu"]
+"""int8 is TensorRT's form: symmetric Q/DQ, the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in
+FP32."""
+
+
+@dataclass(frozen=True)
+class GraphKind:
+    """What one of the names stands for that `lehrnet export --precisions` takes."""
+
+    precision: Precision
+    dense_from: int | None = None
+    """LConvs as dense convs from this branch on, 0 being the finest: an equal form, for `lehrnet tune` to try."""
+    fused: bool = False
+    """EMA as our own operator, see `fused`: an equal form."""
+    requires: tuple[Requirement, ...] = ()
+
+    @property
+    def equal_form(self) -> bool:
+        """Whether it computes what the plain graph of its precision computes."""
+        return self.fused or self.dense_from is not None
+
+
+_DENSE = (3, 2, 1, 0)
 FUSED = "fp32_cpu"
-DENSE = {f"fp32_dense{branch}": branch for branch in (3, 2, 1, 0)}
-"""Equal forms of FP32 for `lehrnet tune`: LConvs as dense convs from that branch on, 0 being the finest."""
-DENSE_FP16 = {f"fp16_dense{branch}": branch for branch in DENSE.values()}
-"""Likewise of FP16."""
-FUSED_FP16 = "fp16_ema"
-"""FP16 with our own operator for TensorRT, by a plugin: see `trt_plugin`. Nothing here runs it."""
-FP32 = ("fp32", FUSED, *DENSE)
-"""All of which compute the same."""
-PRECISIONS = (*FP32, "fp16", *DENSE_FP16, FUSED_FP16, "bf16", "int8", "int8_cpu")
-"""fp32_cpu is FP32 with our own operator for ONNX Runtime's CPU: see `fused`. int8 is TensorRT's form: symmetric Q/DQ,
-the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in FP32."""
-RUN_HERE = (*FP32, "fp16", *DENSE_FP16, "int8", "int8_cpu")
-"""Those that ONNX Runtime's CPU can run."""
+GRAPHS: Mapping[str, GraphKind] = {
+    "fp32": GraphKind("fp32"),
+    FUSED: GraphKind("fp32", fused=True, requires=("lehrnet_operators",)),
+    **{f"fp32_dense{branch}": GraphKind("fp32", dense_from=branch) for branch in _DENSE},
+    "fp16": GraphKind("fp16"),
+    **{f"fp16_dense{branch}": GraphKind("fp16", dense_from=branch) for branch in _DENSE},
+    "fp16_ema": GraphKind("fp16", fused=True, requires=("lehrnet_plugin",)),
+    "bf16": GraphKind("bf16", requires=("bf16",)),
+    "int8": GraphKind("int8"),
+    "int8_cpu": GraphKind("int8_cpu"),
+}
+PRECISIONS = tuple(GRAPHS)
 TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
-def equal_forms(precisions: Iterable[str]) -> tuple[str, ...]:
+def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
     """What computes the same as `fp32` and can be verified here; beside `fp16` what computes the same as that."""
-    fused = () if operators_library() is None else (FUSED,)
-    return (*fused, *DENSE, *(DENSE_FP16 if "fp16" in precisions else ()))
+    precisions = {"fp32", *({"fp16"} if "fp16" in names else ())}
+    lacking = set(IN_ENGINES_ONLY) | (set() if operators_library() else {"lehrnet_operators"})
+    return tuple(
+        name
+        for name, kind in GRAPHS.items()
+        if kind.equal_form and kind.precision in precisions and not lacking.intersection(kind.requires)
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +108,7 @@ class WrittenGraph:
     """One graph of the family and what is known of it."""
 
     model: ModelProto
-    precision: str
+    precision: Precision
     measured: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -112,14 +140,14 @@ class PrecisionWriter:
             self.ranges = read_ranges(path)
             self.ranges.check(self.graph, path)
 
-    def write(self, precision: str) -> WrittenGraph:
+    def write(self, precision: Precision) -> WrittenGraph:
         """A graph of one precision, checked as far as a machine without its device can; ValueError where it fails."""
         match precision:
             case "fp16" | "bf16":
                 return self._floating(precision)
             case "int8" | "int8_cpu":
                 return self._integer(precision)
-        raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+        raise ValueError(f"precision is {precision!r}, expected fp16, bf16, int8 or int8_cpu")
 
     @property
     def islands(self) -> set[str]:
@@ -128,18 +156,18 @@ class PrecisionWriter:
             return careful_islands(self.graph)
         return fp32_islands(self.graph, self.ranges.largest)
 
-    def _floating(self, precision: FloatType) -> WrittenGraph:
+    def _floating(self, precision: Literal["fp16", "bf16"]) -> WrittenGraph:
         islands = self.islands if precision == "fp16" else set()
         model = typed(self.graph, precision, islands)
         if precision == "bf16":
             model.opset_import[0].version = BF16_OPSET
         facts: dict[str, Any] = {"fp32_islands": len(islands), "islands_by": "ranges" if self.ranges else "operator"}
-        if self.judge is not None and precision in RUN_HERE:
+        if self.judge is not None and precision != "bf16":
             check_overflow(model, self.judge.batches[0][0])
             facts["judged"] = self.judge(model).facts()
         return WrittenGraph(model, precision, facts)
 
-    def _integer(self, precision: str) -> WrittenGraph:
+    def _integer(self, precision: Literal["int8", "int8_cpu"]) -> WrittenGraph:
         if self.ranges is None:
             raise ValueError(f"{precision} needs people to calibrate on: name a data folder with --calibration FOLDER")
         if self.judge is None:
@@ -171,7 +199,7 @@ class PrecisionWriter:
             progress=self._progress,
         )
 
-    def _within_budget(self, precision: str) -> tuple[ModelProto, UnitSelection, Drift]:
+    def _within_budget(self, precision: Literal["int8", "int8_cpu"]) -> tuple[ModelProto, UnitSelection, Drift]:
         """The fastest mix whose graph, as it is written, keeps the budget."""
         assert self.judge is not None
         mixes = self._found.within(self.budget)
@@ -187,7 +215,7 @@ class PrecisionWriter:
             f"in OKS{ap}. Allow more, calibrate on more people, or fine-tune (`lehrnet finetune`)"
         )
 
-    def _built(self, units: Sequence[str], precision: str) -> ModelProto:
+    def _built(self, units: Sequence[str], precision: Literal["int8", "int8_cpu"]) -> ModelProto:
         assert self.ranges is not None
         chosen = set(units)
         convs = convs_of(unit for unit in quantisable_units(self.graph) if unit.name in chosen)

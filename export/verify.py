@@ -18,7 +18,6 @@ from ..runtime.backends.operators import MISSING, operators_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle
 from ..runtime.session import Session, open_artefact
 from .parity import Parity, heatmap_parity, total
-from .precisions import FUSED, PRECISIONS, RUN_HERE
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +85,14 @@ class Rung:
 def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None) -> list[Rung]:
     """Hold every graph of a bundle to its own PyTorch weights, on batches of crops or on noise; FP32 first.
 
-    ValueError names the rung whose heatmaps hold NaN. BF16 is left out: nothing that runs on a CPU takes it.
+    ValueError names the rung whose heatmaps hold NaN. What no CPU runs is left out: BF16, engines, TensorRT's plugin.
     """
     reference = open_artefact(bundle, WEIGHTS, "cpu")
-    names = [name for name in PRECISIONS if name in bundle.artefacts and name in RUN_HERE]
-    if FUSED in names and operators_library() is None:
-        log.warning("%s is not verified here: %s", FUSED, MISSING)
-        names.remove(FUSED)
+    graphs = {name: artefact for name, artefact in bundle.artefacts.items() if name != WEIGHTS and artefact.runs_on_cpu}
+    names = sorted(graphs, key=lambda name: name != "fp32")
+    for name in [name for name in names if "lehrnet_operators" in graphs[name].requires and not operators_library()]:
+        log.warning("%s is not verified here: %s", name, MISSING)
+        names.remove(name)
     rungs = {name: open_artefact(bundle, name, "cpu") for name in names}
     noise = batches is None
     found = compare(reference, rungs, random_crops(bundle.spec) if batches is None else batches, bundle.spec)

@@ -4,6 +4,7 @@ The front (crop) and the back (decode) are traced once and joined to the network
 definitions in `lehrnet.pose`: edges meet edges, exact bilinear sampling, black outside the image.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,11 +21,11 @@ from ..pose.heatmap import HEATMAP_STRIDE, LOG_FLOOR, LONGEST_STEP, SMOOTHING_RA
 from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
 from ..runtime.backends.onnxruntime import open_graph, run_graph
-from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
+from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, Output
 from ..runtime.session import open_artefact
 from .graph import trace
 
-WHOLE, POINTS = "whole", "points"
+WHOLE, POINTS = "whole", "points"  # what the two graphs' names begin with
 FRAME, BOXES, KEYPOINTS = "frame", "boxes", "keypoints"
 TOLERANCE_PX = 0.01
 JOINABLE = ("fp32", "fp16", "int8")
@@ -156,25 +157,27 @@ class _DecodeToImage(nn.Module):
         return self.to_image(self.decode(heatmaps), scale, shift)
 
 
-def write_whole(bundle: Bundle) -> dict[str, Path]:
-    """Write `whole_P.onnx` and `points_P.onnx` for each precision P of a bundle; their paths by name."""
+def write_whole(bundle: Bundle) -> dict[str, dict[Output, Path]]:
+    """Write `whole_P.onnx` and `points_P.onnx` for each precision P of a bundle; paths by precision, output."""
     with TemporaryDirectory() as folder:
         front, back, plain = _ends(bundle.spec, Path(folder))
-    written = {}
+    written: dict[str, dict[Output, Path]] = {}
     for precision in (name for name in JOINABLE if name in bundle.artefacts):
         network = onnx.load(str(bundle.path(precision)))
         points = _joined(network, plain, {OUTPUT_NAME: OUTPUT_NAME})
         whole = _joined(front, network, {INPUT_NAME: INPUT_NAME})
         whole = _joined(whole, back, {OUTPUT_NAME: OUTPUT_NAME, "scale": "scale", "shift": "shift"})
-        for name, model in ((WHOLE, whole), (POINTS, points)):
-            path = bundle.root / f"{name}_{precision}.onnx"
+        written[precision] = {
+            "whole": bundle.root / f"{WHOLE}_{precision}.onnx",
+            "keypoints": bundle.root / f"{POINTS}_{precision}.onnx",
+        }
+        for path, model in zip(written[precision].values(), (whole, points), strict=True):
             onnx.checker.check_model(model, full_check=True)
             onnx.save(model, str(path))
-            written[f"{name}_{precision}"] = path
     return written
 
 
-def check_whole(bundle: Bundle, precision: str, seed: int = 0) -> dict[str, float]:
+def check_whole(bundle: Bundle, precision: str, graphs: Mapping[Output, Path], seed: int = 0) -> dict[str, float]:
     """How far the two graphs of a precision are from the ordinary path on a drawn scene, in px.
 
     `points`: the largest distance on the same crops, which must be below 0.01 px. `whole`: the median from the frame
@@ -185,10 +188,9 @@ def check_whole(bundle: Bundle, precision: str, seed: int = 0) -> dict[str, floa
     boxes = corners(np.array([person["bbox"] for person in people], np.float64))
     crops, affines = crop_people(frame, boxes, bundle.spec)
     expected = crop_points(open_artefact(bundle, precision, "cpu").run(crops), bundle.spec)
-    graphs = {name: bundle.root / f"{name}_{precision}.onnx" for name in (POINTS, WHOLE)}
     inputs = {FRAME: frame, BOXES: boxes.astype(np.float32)}
-    (points,) = run_graph(open_graph(graphs[POINTS]), graphs[POINTS], [KEYPOINTS], {INPUT_NAME: crops})
-    (whole,) = run_graph(open_graph(graphs[WHOLE]), graphs[WHOLE], [KEYPOINTS], inputs)
+    (points,) = run_graph(open_graph(graphs["keypoints"]), graphs["keypoints"], [KEYPOINTS], {INPUT_NAME: crops})
+    (whole,) = run_graph(open_graph(graphs["whole"]), graphs["whole"], [KEYPOINTS], inputs)
     in_image = transform_points(expected[..., :2], affines)
     found = {
         "points": float(np.linalg.norm(points[..., :2] - expected[..., :2], axis=2).max()),

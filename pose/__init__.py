@@ -7,5 +7,5 @@ Frames, the same everywhere in this project:
 - **boxes** are xyxy *edges*: (0, 0, width, height) covers an image whole, and edge e lies at index e - 0.5.
 - **crop px**: pixel indices of the network's input.
 - **cells**: indices of a heatmap. A cell covers 4 x 4 crop px, and its centre is theirs: crop = 4 cell + 1.5.
-  HostDeviceBuffer crops give mirrored heatmaps, without a shift (docs/decisions/0002).
+  Mirrored crops give mirrored heatmaps, without a shift (docs/decisions/0002).
 """

@@ -28,6 +28,16 @@ ENGINE_FIELDS = ("batches", "built_for", "graph_sha256")
 INPUT_NAME, OUTPUT_NAME = "crops", "heatmaps"
 WEIGHTS = "weights"
 """Name of the artefact that holds the PyTorch weights; the others are named by their precision."""
+Form = Literal["weights", "graph", "engine"]
+"""What a file is: PyTorch's weights, an ONNX graph, or a TensorRT engine."""
+FORMS: Mapping[str, Form] = {".safetensors": "weights", ".onnx": "graph", ENGINE: "engine"}
+"""By a file's suffix."""
+Output = Literal["heatmaps", "keypoints", "whole"]
+"""What comes out: heatmaps of crops, keypoints of crops in crop px, or keypoints of a frame's boxes in image px."""
+Requirement = Literal["lehrnet_operators", "lehrnet_plugin", "bf16"]
+"""What a graph takes beside its usual runtime: our operators for ONNX Runtime's CPU, our plugin for TensorRT, or a
+device that computes in BF16. The last two run nowhere but in an engine."""
+IN_ENGINES_ONLY: frozenset[Requirement] = frozenset(("lehrnet_plugin", "bf16"))
 BESIDE_ARTEFACTS = (MANIFEST, "README.md", "pareto.svg", ".DS_Store")
 """Files of a bundle that its manifest does not name; an engine's log is `ENGINE.log`."""
 REPLACED_MEANWHILE = 20  # times that a bundle may be replaced while it is being opened
@@ -41,6 +51,11 @@ class Artefact:
     sha256: str
     bytes: int
     precision: str = "fp32"
+    """Of its numbers: "fp32", "fp16", "bf16", "int8", ..."""
+    form: Form | None = None
+    """None, as older manifests have it, is what the suffix says."""
+    output: Output = "heatmaps"
+    requires: tuple[Requirement, ...] = ()
     opset: int | None = None
     batch: tuple[int, int | None] = (1, None)
     """Smallest and largest number of crops; None is any."""
@@ -61,8 +76,17 @@ class Artefact:
         smallest, largest = self.batch
         if self.bytes < 0 or smallest < 1 or (largest or smallest) < smallest or min(self.batches, default=1) < 1:
             raise ValueError(f"bytes {self.bytes}, batch {self.batch}, batches {self.batches}: expected positive ones")
-        if self.file.endswith(ENGINE) != (self.built_for is not None):
+        form = FORMS.get(Path(self.file).suffix)
+        if form is None or self.form not in (None, form):
+            raise ValueError(f"{self.file} cannot be {self.form or 'an artefact'}: expected one of {', '.join(FORMS)}")
+        object.__setattr__(self, "form", form)
+        if (form == "engine") != (self.built_for is not None):
             raise ValueError(f"{self.file}: an engine, and nothing else, says what it was built for")
+
+    @property
+    def runs_on_cpu(self) -> bool:
+        """Whether a CPU runs it, from crops to heatmaps, once what it requires is installed."""
+        return self.form != "engine" and self.output == "heatmaps" and not IN_ENGINES_ONLY.intersection(self.requires)
 
     @classmethod
     def of(cls, path: Path, **facts: Any) -> "Artefact":
@@ -238,7 +262,7 @@ def _why_not_replaceable(root: Path, *, overwrite: bool) -> str:
         files = {artefact.file for artefact in read_bundle(root).artefacts.values()}
     except ValueError as error:
         return f"is a damaged bundle ({error}); remove it yourself, or choose another"
-    logs = {Path(name).with_suffix(".log").name for name in files if name.endswith(ENGINE)}
+    logs = {Path(name).with_suffix(".log").name for name in files if Path(name).suffix == ENGINE}
     foreign = sorted({path.name for path in root.iterdir()} - files - logs - {*BESIDE_ARTEFACTS})
     return f"holds {foreign[0]!r}, which is no part of a bundle; move it away first" if foreign else ""
 

@@ -7,7 +7,7 @@ from .bundle import Bundle
 from .inputs import device_index
 
 FASTEST = "fastest"
-"""Where a precision is asked for: what `lehrnet tune` found."""
+"""Where an artefact is asked for: what `lehrnet tune` found."""
 TORCH = "torch"
 """What the name of a form of PyTorch's begins with, such as "torch_fp16": `pytorch.forms.TorchForm`."""
 
@@ -36,10 +36,10 @@ def device_name(device: str) -> str:
     return describe_gpu(gpu).name
 
 
-def chosen(bundle: Bundle, precision: str, device: str) -> str:
+def chosen(bundle: Bundle, artefact: str, device: str) -> str:
     """The artefact that is meant: "fastest" is the one that `lehrnet tune` found here, on the GPU first for "auto"."""
-    if precision != FASTEST:
-        return precision
+    if artefact != FASTEST:
+        return artefact
     names = [name for each in (("cuda:0", "cpu") if device == "auto" else (device,)) if (name := _name_if_there(each))]
     found = next((bundle.fastest[name] for name in names if name in bundle.fastest), None)
     if found is None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from .bundle import WEIGHTS, Artefact, open_bundle
+from .backends.operators import MISSING, operators_library
+from .bundle import IN_ENGINES_ONLY, Artefact, open_bundle
 from .compatibility import Machine, differences
 
 
@@ -35,22 +36,40 @@ def examine_bundle(root: Path) -> list[Finding]:
 
 
 def _artefact(name: str, artefact: Artefact) -> Finding:
-    if artefact.built_for is None:
-        kind = "PyTorch" if name == WEIGHTS else "ONNX Runtime"
-        finding = _torch() if name == WEIGHTS else _onnxruntime_cpu()
-        return Finding(f"bundle: {name}", finding.works, f"{artefact.file}, by {kind}", finding.fix)
+    match artefact.form:
+        case "weights":
+            torch = _torch()
+            return Finding(f"bundle: {name}", torch.works, f"{artefact.file}, by PyTorch", torch.fix)
+        case "graph":
+            return _graph(f"bundle: {name}", artefact)
+    return _engine(f"bundle: {name}", artefact)
+
+
+def _graph(name: str, artefact: Artefact) -> Finding:
+    engines_only = IN_ENGINES_ONLY.intersection(artefact.requires)
+    if engines_only:
+        build = f"lehrnet build-engine BUNDLE --artefact {Path(artefact.file).stem}"
+        return Finding(name, False, f"{artefact.file} runs as an engine only ({', '.join(engines_only)})", build)
+    if "lehrnet_operators" in artefact.requires and operators_library() is None:
+        return Finding(name, False, f"{artefact.file} has operators of lehrnet's library", MISSING)
+    runtime = _onnxruntime_cpu()
+    return Finding(name, runtime.works, f"{artefact.file}, by ONNX Runtime", runtime.fix)
+
+
+def _engine(name: str, artefact: Artefact) -> Finding:
     built = artefact.built_for
-    rebuild = f"build it here: lehrnet build-engine BUNDLE --precision {artefact.precision}"
+    assert built is not None
+    rebuild = f"build it here: lehrnet build-engine BUNDLE --artefact {artefact.precision}"
     try:
         from .cuda.driver import describe_gpu  # noqa: PLC0415 - a machine without CUDA gets a finding, not an error
 
         gpu = describe_gpu(0)
         version = import_module(built.library).__version__
     except (ImportError, RuntimeError) as error:
-        return Finding(f"bundle: {name}", False, f"{artefact.file}: {error}", rebuild)
+        return Finding(name, False, f"{artefact.file}: {error}", rebuild)
     reasons = differences(built, Machine(built.library, version, gpu.compute_capability, gpu.name))
     found = f"{artefact.file}: {'; '.join(reasons)}" if reasons else f"{artefact.file}, on {gpu.name}"
-    return Finding(f"bundle: {name}", not reasons, found, rebuild if reasons else "")
+    return Finding(name, not reasons, found, rebuild if reasons else "")
 
 
 def _onnxruntime_cpu() -> Finding:

@@ -59,7 +59,7 @@ class PoseEstimator:
     def open(
         cls,
         bundle: str | Path,
-        precision: str = "fp32",
+        artefact: str = "fp32",
         device: str = "auto",
         *,
         threads: int | None = None,
@@ -69,15 +69,15 @@ class PoseEstimator:
     ) -> "PoseEstimator":
         """Open a bundle; its hashes are checked. `flip` also runs each mirrored crop and averages the heatmaps.
 
-        `precision` names an artefact; "weights" runs the network by PyTorch, "torch_fp16" in its fast form for GPUs.
-        `fallback` names another that may run where the first cannot. `device`: see `open_session`. An engine is
+        `artefact` is what of the bundle runs: "fp32", "int8", ...; "weights" is PyTorch, "torch_fp16" its fast form for
+        GPUs. `fallback` names another that may run where the first cannot. `device`: see `open_session`. An engine is
         code: it runs only with `trust_engine` True, or with its SHA-256.
         """
         root = Path(bundle)
 
         def opened() -> PoseEstimator:
             found = open_bundle(root)
-            session = open_artefact(found, precision, device, threads, fallback, trust_engine=trust_engine)
+            session = open_artefact(found, artefact, device, threads, fallback, trust_engine=trust_engine)
             return cls.of(session, found.spec, flip=flip)
 
         return unless_replaced(root, opened)

@@ -9,7 +9,7 @@ from .session import Session, Trust, open_artefact, open_session
 
 def open_model(
     path: Path,
-    precision: str = "fp32",
+    artefact: str = "fp32",
     device: str = "auto",
     threads: int | None = None,
     *,
@@ -21,6 +21,6 @@ def open_model(
     """
     if path.is_dir():
         bundle = open_bundle(path)
-        return open_artefact(bundle, precision, device, threads, trust_engine=trust_engine), bundle.spec
+        return open_artefact(bundle, artefact, device, threads, trust_engine=trust_engine), bundle.spec
     session = open_session(path, device, threads, trust_engine=trust_engine)
     return session, session.spec

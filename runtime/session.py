@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pose.spec import PoseSpec
-from .bundle import WEIGHTS, Bundle
+from .bundle import IN_ENGINES_ONLY, WEIGHTS, Bundle
 from .devices import TORCH, chosen
 from .inputs import check_threads, device_index
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .cuda.pipeline import CudaPipeline
 
 log = logging.getLogger(__name__)
+
+
+OUTPUTS = {"keypoints": "keypoints of crops", "whole": "keypoints of a frame's boxes"}
 
 
 class Session(Protocol):
@@ -79,7 +82,7 @@ def open_session(
 
 def open_artefact(
     bundle: Bundle,
-    precision: str,
+    artefact: str,
     device: str = "auto",
     threads: int | None = None,
     fallback: str | None = None,
@@ -91,9 +94,10 @@ def open_artefact(
     Where that does not run here, `fallback` is opened instead, and the log says why. Without it the error is raised.
     """
     try:
-        name = chosen(bundle, precision, device)
+        name = chosen(bundle, artefact, device)
         if name.startswith(f"{TORCH}_"):
             return _open_form(bundle, name, device)
+        _check_output(bundle, name)
         content = bundle.read(name)
         session = open_session(bundle.path(name), device, threads, content=content, trust_engine=trust_engine)
         _check_spec(session, bundle, name)
@@ -101,8 +105,22 @@ def open_artefact(
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         if fallback is None:
             raise
-        log.warning("%s does not run here: %s. As was allowed, %s runs instead", precision, error, fallback)
+        log.warning("%s does not run here: %s. As was allowed, %s runs instead", artefact, error, fallback)
         return open_artefact(bundle, fallback, device, threads, trust_engine=trust_engine)
+
+
+def _check_output(bundle: Bundle, name: str) -> None:
+    """Raise ValueError for what no session runs: graphs that end elsewhere, and what only becomes engines."""
+    path, artefact = bundle.path(name), bundle.artefacts[name]
+    if artefact.output != "heatmaps":
+        raise ValueError(
+            f"{path} gives {OUTPUTS[artefact.output]}, not heatmaps: run it without lehrnet, or name another"
+        )
+    lacking = sorted(IN_ENGINES_ONLY.intersection(artefact.requires))
+    if lacking:
+        raise ValueError(
+            f"{path} takes {', '.join(lacking)} and runs only as an engine: lehrnet build-engine {bundle.root}"
+        )
 
 
 def _check_trust(path: Path, content: bytes, trust: Trust) -> None:

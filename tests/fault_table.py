@@ -187,13 +187,13 @@ def marked(bench: Bench, answer: Answer, words: str) -> str:
 @row("code", "engine built_for.library names a module beside the bundle")
 def _(bench: Bench) -> str:
     bench.write("evil.py", b"open('ran', 'w')")
-    answer = engine(bench, library="evil").apart("predict", bench.bundle, bench.picture, "--precision", "fp16")
+    answer = engine(bench, library="evil").apart("predict", bench.bundle, bench.picture, "--artefact", "fp16")
     return marked(bench, answer, "built_for.library is 'evil'")
 
 
 @row("code", "engine built_for.library = this")
 def _(bench: Bench) -> str:
-    answer = engine(bench, library="this").apart("predict", bench.bundle, bench.picture, "--precision", "fp16")
+    answer = engine(bench, library="this").apart("predict", bench.bundle, bench.picture, "--artefact", "fp16")
     return marked(bench, answer, "built_for.library is 'this'")
 
 
@@ -208,18 +208,18 @@ def _(bench: Bench) -> str:
     from lehrnet.runtime.devices import processor_name
 
     engine(bench).manifest(lambda content: content.update(fastest={processor_name(): "fp16"}))
-    answer = bench.predict("--precision", "fastest", "--fallback", "fp32")
+    answer = bench.predict("--artefact", "fastest", "--fallback", "fp32")
     return answer.fine() or ("" if "is an engine, which is code" in answer.err else "nothing was said")
 
 
 @row("code", "an engine that nobody trusts")
 def _(bench: Bench) -> str:
-    return engine(bench).predict("--precision", "fp16").refused("is an engine, which is code of whoever built it")
+    return engine(bench).predict("--artefact", "fp16").refused("is an engine, which is code of whoever built it")
 
 
 @row("code", "an engine trusted by another hash")
 def _(bench: Bench) -> str:
-    return engine(bench).predict("--precision", "fp16", "--trust-engine", "ab" * 32).refused("its SHA-256 is")
+    return engine(bench).predict("--artefact", "fp16", "--trust-engine", "ab" * 32).refused("its SHA-256 is")
 
 
 @row("code", "built_for lacks keys")

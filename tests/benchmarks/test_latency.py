@@ -123,7 +123,7 @@ class TestComparing:
     [
         (["--batch", "0"], "expected whole numbers from 1"),
         (["--batch", "1,many"], "expected whole numbers from 1"),
-        (["--precisions", "int4"], "has no 'int4'"),
+        (["--artefacts", "int4"], "has no 'int4'"),
         (["--rounds", "0"], "rounds 0"),
     ],
 )

@@ -131,7 +131,7 @@ def test_an_engine_is_entered_into_the_bundle(tiny_bundle: Path, tmp_path: Path,
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: make slow installs it")
     root = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, root)
-    options = ["--library", "tensorrt-rtx", "--precision", "fp32"]
+    options = ["--library", "tensorrt-rtx", "--artefact", "fp32"]
     assert main(["build-engine", str(root), *options, "--batches", "1,4", "--capabilities", "8.9", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "fp32_tensorrt_rtx"
     artefact = open_bundle(root).artefacts["fp32_tensorrt_rtx"]
@@ -142,8 +142,8 @@ def test_an_engine_is_entered_into_the_bundle(tiny_bundle: Path, tmp_path: Path,
     assert "INFO" in (root / "fp32_tensorrt_rtx.log").read_text()
     for arguments, reason in (
         ([*options, "--capabilities", "8.7"], "is not for compute capability 8.7"),
-        (["--library", "tensorrt-rtx", "--precision", "weights"], "expected an ONNX graph"),
-        (["--library", "tensorrt-rtx", "--precision", "int4"], "has no 'int4'"),
+        (["--library", "tensorrt-rtx", "--artefact", "weights"], "expected an ONNX graph"),
+        (["--library", "tensorrt-rtx", "--artefact", "int4"], "has no 'int4'"),
         ([*options, "--dla-core", "0"], "knows no a DLA core"),
     ):
         assert main(["build-engine", str(root), *arguments]) == 2

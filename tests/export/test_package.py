@@ -66,9 +66,9 @@ def test_the_proof_can_be_repeated_from_the_files(tiny_bundle: Path, data_folder
 def test_a_graph_that_differs_is_not_written(tiny_checkpoint, tmp_path: Path, monkeypatch) -> None:
     real = package.export_network
 
-    def wrong(network, *arguments):
+    def wrong(network, *arguments, **options):
         other = network.__class__(network.config).eval()
-        return real(other, *arguments)
+        return real(other, *arguments, **options)
 
     monkeypatch.setattr(package, "export_network", wrong)
     with pytest.raises(RuntimeError, match="not the network that it came from"):

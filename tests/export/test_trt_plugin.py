@@ -19,9 +19,9 @@ import onnx
 
 from lehrnet.cli import main
 from lehrnet.export import export_bundle
-from lehrnet.export.engine import PLUGIN_MARK
 from lehrnet.export.trt_library import TrtLibrary
 from lehrnet.export.trt_plugin import PLUGIN, register_ema
+from lehrnet.runtime.bundle import read_bundle
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,10 @@ def test_the_graph_has_the_operator_in_fp16_with_weights_in_fp32(bundle: Path) -
             to = [each.i for each in makers[name].attribute if each.name == "to"]
             assert to in ([], [onnx.TensorProto.FLOAT16]), f"{node.name} reads {name} in FP32"
     assert sum(node.op_type == "Cast" for node in graph.node) == 2  # crops and heatmaps, and nothing between
-    assert PLUGIN_MARK in (bundle / "fp16_ema.onnx").read_bytes()
-    assert PLUGIN_MARK not in (bundle / "fp32.onnx").read_bytes()
+    artefacts = read_bundle(bundle).artefacts
+    assert artefacts["fp16_ema"].requires == ("lehrnet_plugin",)
+    assert not artefacts["fp16_ema"].runs_on_cpu
+    assert artefacts["fp32"].runs_on_cpu
 
 
 def test_rtx_refuses_it_and_names_what_it_takes(bundle: Path) -> None:
@@ -57,7 +59,7 @@ def test_rtx_refuses_it_and_names_what_it_takes(bundle: Path) -> None:
 @pytest.mark.slow
 def test_rtx_s_command_says_so(bundle: Path, capsys) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: make slow installs it")
-    assert main(["build-engine", str(bundle), "--precision", "fp16_ema", "--library", "tensorrt-rtx"]) == 2
+    assert main(["build-engine", str(bundle), "--artefact", "fp16_ema", "--library", "tensorrt-rtx"]) == 2
     assert "takes no plugins" in capsys.readouterr().err
 
 

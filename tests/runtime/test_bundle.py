@@ -141,6 +141,37 @@ def test_a_graph_whose_tensors_lie_in_other_files_is_refused(bundle: Path, monke
         open_artefact(open_bundle(bundle), "fp32", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"output": "whole"}, "gives keypoints of a frame's boxes, not heatmaps"),
+        ({"output": "keypoints"}, "gives keypoints of crops, not heatmaps"),
+        ({"requires": ("bf16",)}, "takes bf16 and runs only as an engine: lehrnet build-engine"),
+    ],
+)
+def test_what_no_session_runs_is_refused_by_its_manifest(facts: dict, words: str, bundle: Path) -> None:
+    manifest = read_bundle(bundle)
+    artefact = replace(manifest.artefacts["fp32"], **facts)
+    write_manifest(replace(manifest, artefacts={**manifest.artefacts, "fp32": artefact}))
+    with pytest.raises(ValueError, match=words):
+        open_artefact(open_bundle(bundle), "fp32", "cpu")
+
+
+def test_an_older_manifest_says_its_forms_by_suffixes(bundle: Path) -> None:
+    content = json.loads((bundle / "bundle.json").read_text())
+    for artefact in content["artefacts"].values():
+        del artefact["form"], artefact["output"], artefact["requires"]
+    (bundle / "bundle.json").write_text(json.dumps(content))
+    assert {name: artefact.form for name, artefact in open_bundle(bundle).artefacts.items()} == {
+        "weights": "weights",
+        "fp32": "graph",
+    }
+    content["artefacts"]["fp32"]["form"] = "engine"
+    (bundle / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"fp32\.onnx cannot be engine"):
+        open_bundle(bundle)
+
+
 def test_a_bundle_with_a_file_of_the_user_s_is_not_replaced(bundle: Path) -> None:
     (bundle / "notes.txt").write_text("mine")
     refused = pytest.raises(FileExistsError, match=r"holds 'notes\.txt', which is no part of a bundle")

@@ -1,11 +1,15 @@
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lehrnet.cli import main
 from lehrnet.runtime import doctor
+from lehrnet.runtime.bundle import read_bundle, write_manifest
 
 
 def test_every_backend_is_examined_and_what_is_missing_has_a_fix() -> None:
@@ -29,6 +33,35 @@ def test_a_bundle_s_files_are_examined(tiny_bundle: Path, capsys) -> None:
     assert findings["bundle: fp32"]["works"]
     assert main(["doctor", str(tiny_bundle)]) == 0
     assert "bundle: fp32" in capsys.readouterr().out
+
+
+def with_fp32_as(bundle: Path, copy: Path, **facts: Any) -> Path:
+    """A copy of a bundle whose manifest says something else of `fp32`."""
+    shutil.copytree(bundle, copy)
+    found = read_bundle(copy)
+    write_manifest(replace(found, artefacts={**found.artefacts, "fp32": replace(found.artefacts["fp32"], **facts)}))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("requires", "works", "fix"),
+    [
+        ("lehrnet_operators", False, "make operators"),
+        ("lehrnet_plugin", False, "lehrnet build-engine"),
+        ("bf16", False, "lehrnet build-engine"),
+        (None, True, ""),
+    ],
+)
+def test_a_graph_works_where_what_its_manifest_requires_is_there(
+    requires: str | None, works: bool, fix: str, tiny_bundle: Path, tmp_path: Path, monkeypatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(doctor, "operators_library", lambda: None)
+    bundle = with_fp32_as(tiny_bundle, tmp_path / "bundle", requires=(requires,) if requires else ())
+    found = next(each for each in doctor.examine_bundle(bundle) if each.name == "bundle: fp32")
+    assert found.works == works
+    assert fix in found.fix
+    assert bool(found.fix) == bool(fix)
 
 
 def test_without_any_backend_the_check_fails(monkeypatch, capsys) -> None:
