@@ -70,6 +70,11 @@ def export_bundle(
     The ladder runs on batches of `crops`, else on the judged people of `calibration`, else on noise; its figures
     stand in the manifest. `whole` adds the graphs from pixels to keypoints. ValueError for unknown precisions, for
     INT8 without calibration, and for a budget that cannot be kept.
+
+    >>> checkpoint = open_checkpoint(None)  # the shipped weights; a path for yours
+    >>> bundle = export_bundle(checkpoint, Path("bundle"))
+    >>> bundle.artefacts["fp32"].measured["parity"]["passed"]
+    True
     """
     precisions = tuple(dict.fromkeys(("fp32", *precisions)))
     unknown = [name for name in precisions if name not in PRECISIONS]

@@ -39,15 +39,24 @@ class Pipeline(Protocol):
     largest_batch: int
     """People that it takes at once."""
 
+    def close(self) -> None:
+        """Give its memory back, and its session's."""
+        ...
+
     def run(self, batches: Iterable[Sequence[tuple[Image, NDArray[np.float64]]]]) -> Iterator[NDArray[np.float32]]:
         """Keypoints (n, K, 3) of the people of batch after batch of images."""
         ...
 
 
 class PoseEstimator:
-    """A session with its crop and its decode. `PoseEstimator.open("bundle")` is the usual way to one.
+    """A session with its crop and its decode. `PoseEstimator.open` is the usual way to one, and `with` closes it.
 
     With a pipeline all three run on its device; otherwise crop and decode run on the CPU.
+
+    >>> with PoseEstimator.open("bundle") as estimator:  # written by `lehrnet export`
+    ...     poses = estimator(image, boxes=[(10, 0, 74, 120)])  # image (H, W, 3) BGR, as OpenCV reads it; xyxy
+    >>> poses.xy.shape, poses.score.shape  # px of the image, and the height of each joint's peak
+    ((1, 17, 2), (1, 17))
     """
 
     def __init__(
@@ -94,6 +103,16 @@ class PoseEstimator:
         PyTorch's, CuPy's, PyCUDA's, JAX's.
         """
         return self.run_many([(image, boxes)])[0]
+
+    def __enter__(self) -> "PoseEstimator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory of the network back, and the buffers of a GPU; more than once is fine."""
+        (self.pipeline or self.session).close()
 
     def run_many(self, items: Sequence[tuple[Image, ArrayLike | None]]) -> list[Poses]:
         """Keypoints for several images with their boxes; people of all images share the batches."""

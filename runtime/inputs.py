@@ -39,6 +39,12 @@ def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None =
         )
 
 
+def check_open(what: object) -> None:
+    """Raise ValueError where None stands for a session that was closed."""
+    if what is None:
+        raise ValueError("the session is closed")
+
+
 def is_on_gpu(image: Any) -> bool:
     """Whether an image is an array in a GPU's memory: by `__cuda_array_interface__`, or by DLPack's word."""
     if hasattr(image, "__cuda_array_interface__"):

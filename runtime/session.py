@@ -36,6 +36,10 @@ class Session(Protocol):
         """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
         ...
 
+    def close(self) -> None:
+        """Give the network's memory back, a GPU's too; more than once is fine, and `run` is refused afterwards."""
+        ...
+
 
 Trust = bool | str
 """Whether an engine may run: True for any, or the SHA-256 of the one that is meant."""

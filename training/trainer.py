@@ -80,7 +80,13 @@ class Report:
 
 
 class Trainer:
-    """One network, its optimiser and its place in the schedule."""
+    """One network, its optimiser and its place in the schedule.
+
+    >>> pack = read_pack(Path("packed"))  # written by `lehrnet pack`
+    >>> recipe = replace(RECIPES["quick"], epochs=1, batch=2)
+    >>> people = Batches(pack, recipe.spec, torch.device("cpu"))
+    >>> best = Trainer(create_model(), recipe, people, None, Run(Path("run"))).train()  # held-out AP; -1 without any
+    """
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...pose.heatmap import HEATMAP_STRIDE
 from ...pose.spec import spec_for
 from ..bundle import INPUT_NAME, OUTPUT_NAME
-from ..inputs import check_crops, device_index
+from ..inputs import check_crops, check_open, device_index
 from .onnx_files import reads_other_files
 from .operators import MISSING, operators_library
 
@@ -48,7 +48,7 @@ class OnnxSession:
     ) -> None:
         gpu = _choose_gpu(device)
         self.device = "cpu" if gpu is None else f"cuda:{gpu}"
-        self._session = open_graph(path, gpu, threads, content=content)
+        self._session: onnxruntime.InferenceSession | None = open_graph(path, gpu, threads, content=content)
         if gpu is not None and CUDA not in self._session.get_providers():
             raise RuntimeError(f"ONNX Runtime found no usable CUDA for {device}; use device cpu or mend the driver")
         self._batch, joints, input_size = _contract(path, self._session.get_inputs(), self._session.get_outputs())
@@ -57,13 +57,19 @@ class OnnxSession:
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W); a graph of a fixed batch runs in turns."""
+        check_open(self._session)
         check_crops(crops, self.spec.input_size)
         size = self._batch or max(len(crops), 1)
         parts = [self._run(crops[start : start + size], size) for start in range(0, len(crops), size)]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, *self._heatmaps), np.float32), *parts])
 
+    def close(self) -> None:
+        """Give the graph's memory back."""
+        self._session = None
+
     def _run(self, crops: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         people = len(crops)
+        assert self._session is not None
         if people < size:
             crops = np.concatenate((crops, np.zeros((size - people, *crops.shape[1:]), np.float32)))
         (heatmaps,) = run_graph(self._session, self._path, [OUTPUT_NAME], {INPUT_NAME: crops})

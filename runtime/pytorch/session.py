@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs import check_crops
+from ..inputs import check_crops, check_open
 
 try:
     import torch
 
     from ...model.checkpoint import load_checkpoint
     from ...model.device import choose_device
+    from ...model.network import PoseNetwork
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'lehrnet[train]'") from error
 
@@ -29,10 +30,17 @@ class TorchSession:
             torch.set_num_threads(threads)  # PyTorch has one setting for the process
         self.device = str(chosen)
         checkpoint = load_checkpoint(path, content=content)
-        self.network, self.spec = checkpoint.network.to(self.device), checkpoint.spec
+        self.network: PoseNetwork | None = checkpoint.network.to(self.device)
+        self.spec = checkpoint.spec
 
     @torch.inference_mode()
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
+        check_open(self.network)
         check_crops(crops)
+        assert self.network is not None
         return self.network(torch.from_numpy(crops).to(self.device)).cpu().numpy()
+
+    def close(self) -> None:
+        """Give the network's memory back, as far as PyTorch gives it."""
+        self.network = None

@@ -30,6 +30,9 @@ class RedDot:
         grid = (crops.shape[2] // 4, crops.shape[3] // 4)
         return encode(np.repeat(cells[:, None], 17, 1), grid, 2.0)
 
+    def close(self) -> None:
+        pass
+
 
 def dot(x: int, y: int) -> NDArray[np.uint8]:
     picture = np.zeros((120, 160, 3), np.uint8)

@@ -36,6 +36,24 @@ def test_a_device_that_does_not_exist_is_refused(device: str, tiny_bundle: Path)
         open_session(tiny_bundle / "fp32.onnx", device)
 
 
+@pytest.mark.parametrize("name", ["fp32.onnx", "model.safetensors"])
+def test_a_closed_session_says_so(name: str, tiny_bundle: Path) -> None:
+    session = open_session(tiny_bundle / name, "cpu")
+    crops = np.zeros((1, 3, 64, 64), np.float32)
+    assert session.run(crops).shape == (1, 17, 16, 16)
+    session.close()
+    session.close()
+    with pytest.raises(ValueError, match="the session is closed"):
+        session.run(crops)
+
+
+def test_with_closes_an_estimator_also_after_an_error(tiny_bundle: Path, image) -> None:
+    with pytest.raises(ValueError, match="boxes"), PoseEstimator.open(tiny_bundle, device="cpu") as estimator:
+        estimator(image, [[1, 2]])
+    with pytest.raises(ValueError, match="the session is closed"):
+        estimator(image)
+
+
 def test_a_device_names_its_gpu() -> None:
     assert [device_index(device) for device in ("cpu", "cuda", "cuda:2")] == [None, 0, 2]
 
