@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ..calibration.budget import Int8Choice
 from ..pose.evaluate import evaluate
 from ..runtime.bundle import WEIGHTS, Bundle, open_bundle
 from ..runtime.session import Session, open_artefact
@@ -53,7 +54,7 @@ def measure(root: Path, folder: Path | None, batches: tuple[int, ...], rounds: i
             "bytes": bundle.artefacts[name].bytes,
             "share_of_fp32": bundle.artefacts[name].bytes / whole,
             "nodes": bundle.artefacts[name].measured.get("nodes"),
-            "int8_macs": bundle.artefacts[name].measured.get("int8", {}).get("int8_macs"),
+            "int8_macs": choice.int8_macs if (choice := Int8Choice.of(bundle.artefacts[name].measured)) else None,
         }
         for name in sessions
     }

@@ -1,12 +1,13 @@
 """Which units become INT8: the fastest mix whose keypoints stay within the user's budget."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
 from onnx import ModelProto
 
+from ..parsing import parse
 from ..pose.drift import Drift
 from .graph import Graph
 from .judge import Judge
@@ -110,6 +111,34 @@ class Search:
     def closest(self, budget: Budget) -> Drift:
         """The drift of the mix with INT8 that came closest to a budget."""
         return min((mix.drift for mix in self.mixes if mix.units), key=budget.excess)
+
+
+@dataclass(frozen=True)
+class Int8Choice:
+    """Which units became INT8 and why, as it stands with the graph in a bundle's manifest."""
+
+    method: Method
+    """By which activations' ranges became scales."""
+    units: tuple[str, ...]
+    int8_macs: float
+    """Share of all multiply-adds."""
+    budget: Budget | None = None
+    """What was kept; None, and nothing below, where there was nobody to judge on and all units were taken."""
+    sensitivity: Mapping[str, float] = field(default_factory=dict)
+    mixes: tuple[UnitSelection, ...] = ()
+    pareto: tuple[int, ...] = ()
+    """How many units those mixes have in INT8 that no other one beats."""
+    units_by_budget: Mapping[str, int | None] = field(default_factory=dict)
+    """How many units other budgets would have given, by the drop that they allow; None for no graph at all."""
+
+    @classmethod
+    def of(cls, measured: Mapping[str, Any]) -> "Int8Choice | None":
+        """As an artefact's `measured` holds it; None for other graphs."""
+        return parse(cls, measured["int8"], "int8") if "int8" in measured else None
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {**asdict(self), "mixes": [mix.facts() for mix in self.mixes]}
 
 
 def search(

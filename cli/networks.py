@@ -49,9 +49,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from ..calibration.budget import Int8Choice
     from ..export.package import export_bundle, open_checkpoint
     from ..export.precisions import equal_forms
-    from ..export.verify import photograph_crops
+    from ..export.report import parity_table
+    from ..export.verify import photograph_crops, rungs_of
     from ..files import refuse_inputs
     from .calibrating import calibration_of, inputs_of, progress
 
@@ -76,17 +78,15 @@ def _export(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         progress=progress,
     )
-    measured = {name: dict(artefact.measured) for name, artefact in bundle.artefacts.items() if artefact.measured}
     if options.json:
+        measured = {name: dict(artefact.measured) for name, artefact in bundle.artefacts.items() if artefact.measured}
         print(json.dumps({"bundle": str(bundle.root), "variant": bundle.variant, "measured": measured}))
     else:
-        from ..export.report import parity_table
-
         print(f"{bundle.root}: {bundle.variant}{'' if bundle.trained else ', untrained'}")
-        print(parity_table([facts["parity"] for facts in measured.values() if "parity" in facts]))
-        for name, facts in measured.items():
-            if "int8" in facts:
-                print(f"{name}: {len(facts['int8']['units'])} units, {facts['int8']['int8_macs']:.1%} of multiply-adds")
+        print(parity_table(rungs_of(bundle)))
+        choices = ((name, Int8Choice.of(artefact.measured)) for name, artefact in bundle.artefacts.items())
+        for name, choice in ((name, choice) for name, choice in choices if choice is not None):
+            print(f"{name}: {len(choice.units)} units, {choice.int8_macs:.1%} of multiply-adds")
     return 0
 
 
@@ -161,13 +161,14 @@ def _verify(options: argparse.Namespace) -> int:
     bundle = open_bundle(root)
     crops = photograph_crops(options.data, bundle.spec) if options.data else None
     crops = crops and tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
-    ladder = [parity.facts() for parity in verify_bundle(bundle, crops)]
+    ladder = verify_bundle(bundle, crops)
+    facts = [rung.facts() for rung in ladder]
     if options.result:
         write_result(
-            options.result, "lehrnet verify BUNDLE --data FOLDER", {"variant": bundle.variant, "ladder": ladder}
+            options.result, "lehrnet verify BUNDLE --data FOLDER", {"variant": bundle.variant, "ladder": facts}
         )
-    print(json.dumps(ladder) if options.json else parity_table(ladder))
-    return 0 if all(rung["passed"] for rung in ladder) else CHECK_FAILED
+    print(json.dumps(facts) if options.json else parity_table(ladder))
+    return 0 if all(rung.passed for rung in ladder) else CHECK_FAILED
 
 
 COMMANDS = (

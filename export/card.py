@@ -1,23 +1,23 @@
 """The bundle's README: what is in it and what was measured, for a person; with the Pareto curve as a picture."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ..calibration.budget import Budget
+from ..calibration.budget import Budget, Int8Choice
 from ..model.checkpoint import ASSUMED_SIZE
 from ..runtime.bundle import WEIGHTS, Bundle
 from .report import ladder_rows
+from .verify import rungs_of
 
 CARD, PLOT = "README.md", "pareto.svg"
 
 
 def write_card(bundle: Bundle) -> None:
     """Write README.md into the bundle, and pareto.svg where units were searched."""
-    searched = bundle.artefacts["int8"].measured.get("int8", {}) if "int8" in bundle.artefacts else {}
+    choice = Int8Choice.of(bundle.artefacts["int8"].measured) if "int8" in bundle.artefacts else None
     parts = [_heading(bundle), _files(bundle), _ladder(bundle)]
-    if "mixes" in searched:
-        parts.append(_pareto(searched))
-        _plot(searched, str(bundle.root / PLOT))
+    if choice is not None and choice.budget is not None:
+        parts.append(_pareto(choice, choice.budget))
+        _plot(choice, choice.budget, str(bundle.root / PLOT))
     (bundle.root / CARD).write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -47,17 +47,17 @@ def _files(bundle: Bundle) -> str:
 
 
 def _ladder(bundle: Bundle) -> str:
-    ladder = [artefact.measured["parity"] for artefact in bundle.artefacts.values() if "parity" in artefact.measured]
+    ladder = rungs_of(bundle)
     text = (
         "## Parity ladder\n\nThe same crops through PyTorch and through every graph. Heatmap differences are shares of "
         "their range, distances px of the crop, of joints that the FP32 network is sure of; OKS is against its "
         "keypoints, AP against labels, each person in their own crop.\n\n"
     )
     text += _table(ladder_rows(ladder))
-    rounded = [rung for rung in ladder if rung["precision"] != "fp32"]
-    rows = [("joint", *(f"{rung['rung']}, px" for rung in rounded))]
+    rounded = [rung for rung in ladder if rung.artefact.precision != "fp32"]
+    rows = [("joint", *(f"{rung.name}, px" for rung in rounded))]
     for joint in bundle.spec.skeleton.joints:
-        rows.append((joint, *(_spread(rung["drift"]["by_joint"][joint]) for rung in rounded)))
+        rows.append((joint, *(_spread(rung.drift.by_joint[joint]) for rung in rounded)))
     return text + (f"\nDrift of every joint, median and 99th percentile:\n\n{_table(rows)}" if rounded else "")
 
 
@@ -65,50 +65,47 @@ def _spread(px: Sequence[float | None]) -> str:
     return " / ".join("-" if each is None else f"{each:.2f}" for each in px)
 
 
-def _pareto(searched: Mapping[str, Any]) -> str:
-    figure = "OKS" if searched["mixes"][0]["drift"]["ap_drop"] is None else "AP"
+def _pareto(choice: Int8Choice, budget: Budget) -> str:
+    figure = "OKS" if choice.mixes[0].drift.ap_drop is None else "AP"
     rows = [("units in INT8", "multiply-adds in INT8", "modelled speed over FP16", "OKS drop", "AP drop", "")]
-    for mix in searched["mixes"]:
-        drop = mix["drift"]["ap_drop"]
-        chosen = len(mix["units"]) == len(searched["units"])
+    for mix in choice.mixes:
+        drop = mix.drift.ap_drop
         rows.append(
             (
-                str(len(mix["units"])),
-                f"{mix['int8_macs']:.1%}",
-                f"{mix['speed']:.3f}",
-                f"{mix['drift']['oks_drop']:.4f}",
+                str(len(mix.units)),
+                f"{mix.int8_macs:.1%}",
+                f"{mix.speed:.3f}",
+                f"{mix.drift.oks_drop:.4f}",
                 "-" if drop is None else f"{drop:.4f}",
-                "chosen" if chosen else "",
+                "chosen" if len(mix.units) == len(choice.units) else "",
             )
         )
-    budgets = ", ".join(f"{drop}: {units or 'none'}" for drop, units in searched["units_by_budget"].items())
-    worst = sorted(searched["sensitivity"].items(), key=lambda pair: -pair[1])[:5]
+    budgets = ", ".join(f"{drop}: {units or 'none'}" for drop, units in choice.units_by_budget.items())
+    worst = sorted(choice.sensitivity.items(), key=lambda pair: -pair[1])[:5]
     return (
-        f"## INT8 within a budget\n\nChosen for: {Budget(**searched['budget'])}. Speed is modelled, "
+        f"## INT8 within a budget\n\nChosen for: {budget}. Speed is modelled, "
         f"not measured.\n\n{_table(rows)}\nUnits by {figure} budget: {budgets}. The dearest units alone "
         f"(OKS drop): {', '.join(f'{name} {cost:.4f}' for name, cost in worst)}.\n\n![Pareto]({PLOT})\n"
     )
 
 
-def _plot(searched: Mapping[str, Any], path: str) -> None:
+def _plot(choice: Int8Choice, budget: Budget, path: str) -> None:
     """What each mix drops against its modelled speed, as SVG."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - no plot, no matplotlib
 
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
-    mixes = searched["mixes"]
-    for key, name, colour in (("oks_drop", "OKS", "tab:blue"), ("ap_drop", "AP", "tab:orange")):
-        if mixes[0]["drift"][key] is None:
-            continue
-        limit = searched["budget"][name.lower()]
-        axes.plot([mix["speed"] for mix in mixes], [mix["drift"][key] for mix in mixes], "o-", color=colour, label=name)
+    by_ap = [mix.drift.ap_drop for mix in choice.mixes if mix.drift.ap_drop is not None]
+    drops = [("OKS", "tab:blue", [mix.drift.oks_drop for mix in choice.mixes], budget.oks)]
+    for name, colour, dropped, limit in [*drops, *([("AP", "tab:orange", by_ap, budget.ap)] if by_ap else [])]:
+        axes.plot([mix.speed for mix in choice.mixes], dropped, "o-", color=colour, label=name)
         if limit is not None:
             axes.axhline(limit, color=colour, linestyle="--", linewidth=1, label=f"{name} budget")
-    for mix in mixes:
-        place = (mix["speed"], mix["drift"]["oks_drop"])
-        axes.annotate(f"{mix['int8_macs']:.0%}", place, textcoords="offset points", xytext=(0, 6), fontsize=7)
-    chosen = next(mix for mix in mixes if len(mix["units"]) == len(searched["units"]))
-    axes.axvline(chosen["speed"], color="0.7", linewidth=1, label="chosen")
+    for mix in choice.mixes:
+        point = (mix.speed, mix.drift.oks_drop)
+        axes.annotate(f"{mix.int8_macs:.0%}", point, textcoords="offset points", xytext=(0, 6), fontsize=7)
+    chosen = next(mix for mix in choice.mixes if len(mix.units) == len(choice.units))
+    axes.axvline(chosen.speed, color="0.7", linewidth=1, label="chosen")
     axes.set_xlabel("modelled speed over FP16 (at each point: share of multiply-adds in INT8)")
     axes.set_ylabel("drop")
     axes.legend(fontsize=8)

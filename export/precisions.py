@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,17 @@ from typing import Any, Literal
 import onnx
 from onnx import ModelProto
 
-from ..calibration.budget import EFFORTS, LABELLED, UNLABELLED, Budget, Search, UnitSelection, pareto, search
+from ..calibration.budget import (
+    EFFORTS,
+    LABELLED,
+    UNLABELLED,
+    Budget,
+    Int8Choice,
+    Search,
+    UnitSelection,
+    pareto,
+    search,
+)
 from ..calibration.graph import Graph, read_graph
 from ..calibration.judge import Judge
 from ..calibration.observers import DEFAULT_METHOD, Method
@@ -173,10 +183,10 @@ class PrecisionWriter:
         if self.judge is None:
             log.warning("no people to judge on: every unit becomes INT8, whatever it costs")
             units = [unit.name for unit in quantisable_units(self.graph)]
-            return WrittenGraph(self._built(units, precision), precision, {"int8": self._facts(units)})
+            return WrittenGraph(self._built(units, precision), precision, {"int8": self._choice(units).facts()})
         model, mix, drift = self._within_budget(precision)
-        facts = {**self._facts(mix.units), **self._search_facts(self._found), "budget": asdict(self.budget)}
-        return WrittenGraph(model, precision, {"int8": facts, "judged": drift.facts()})
+        choice = self._choice(mix.units, self._found)
+        return WrittenGraph(model, precision, {"int8": choice.facts(), "judged": drift.facts()})
 
     @property
     def budget(self) -> Budget:
@@ -230,23 +240,26 @@ class PrecisionWriter:
             raise RuntimeError(f"{len(broken)} of TensorRT's rules are broken: {broken[0]}; please report this")
         return model
 
-    def _facts(self, units: Sequence[str]) -> dict[str, Any]:
+    def _choice(self, units: Sequence[str], searched: Search | None = None) -> Int8Choice:
         chosen = set(units)
         macs = sum(unit.macs for unit in quantisable_units(self.graph) if unit.name in chosen)
-        return {"method": self.calibration.method, "units": list(units), "int8_macs": macs / total_macs(self.graph)}
+        choice = Int8Choice(self.calibration.method, tuple(units), macs / total_macs(self.graph))
+        if searched is None:
+            return choice
+        kept = {drop: searched.within(self._drop(drop)) for drop in TABLE_BUDGETS}
+        return replace(
+            choice,
+            budget=self.budget,
+            sensitivity=searched.sensitivity,
+            mixes=searched.mixes,
+            pareto=tuple(len(mix.units) for mix in pareto(searched.mixes)),
+            units_by_budget={str(drop): len(mixes[-1].units) if mixes else None for drop, mixes in kept.items()},
+        )
 
-    def _search_facts(self, found: Search) -> dict[str, Any]:
+    def _drop(self, drop: float) -> Budget:
+        """Such a drop in what the judged people allow to ask for."""
         assert self.judge is not None
-        chosen = {}
-        for drop in TABLE_BUDGETS:
-            mixes = found.within(Budget(ap=drop) if self.judge.labelled else Budget(oks=drop))
-            chosen[str(drop)] = len(mixes[-1].units) if mixes else None
-        return {
-            "sensitivity": dict(found.sensitivity),
-            "mixes": [mix.facts() for mix in found.mixes],
-            "pareto": [len(mix.units) for mix in pareto(found.mixes)],
-            "units_by_budget": chosen,
-        }
+        return Budget(ap=drop) if self.judge.labelled else Budget(oks=drop)
 
 
 BF16_OPSET = 22  # the first that gives convolutions BF16

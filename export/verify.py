@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..calibration.budget import Budget
+from ..calibration.budget import Budget, Int8Choice
+from ..parsing import parse
 from ..pose.batches import LabelledBatch, labelled_batches, unlabelled
 from ..pose.drift import Comparison, Drift
 from ..pose.labels import read_people
@@ -36,6 +37,14 @@ class Rung:
     noise: bool = False
     """The crops show nobody, so that keypoints mean nothing and no budget is asked about."""
 
+    @classmethod
+    def of(cls, artefact: Artefact) -> "Rung | None":
+        """As an artefact's `measured` holds it; None where it was not verified."""
+        facts = artefact.measured.get("parity")
+        if facts is None:
+            return None
+        return cls(parse(Parity, facts), parse(Drift, facts["drift"], "drift"), artefact, facts.get("noise", False))
+
     @property
     def name(self) -> str:
         return self.parity.rung
@@ -54,8 +63,8 @@ class Rung:
         return self._over_budget()
 
     def _over_budget(self) -> str:
-        kept = self.artefact.measured.get("int8", {}).get("budget")
-        budget = None if kept is None else Budget(**kept)
+        choice = Int8Choice.of(self.artefact.measured)
+        budget = None if choice is None else choice.budget
         if budget is not None and self.drift.ap_drop is None and budget.ap is not None:
             budget = None if budget.oks is None else Budget(oks=budget.oks)  # there are no labels here
         if budget is None or self.noise:
@@ -75,11 +84,17 @@ class Rung:
         exact = self.parity.facts()
         return {
             **exact,
+            "noise": self.noise,
             "precision": self.artefact.precision,
             "drift": self.drift.facts(),
             "fault": self.fault,
             "passed": self.passed,
         }
+
+
+def rungs_of(bundle: Bundle) -> list[Rung]:
+    """What the ladder found when the bundle was written."""
+    return [rung for artefact in bundle.artefacts.values() if (rung := Rung.of(artefact)) is not None]
 
 
 def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None) -> list[Rung]:

@@ -1,5 +1,6 @@
 """How far the keypoints of one network drift from another's: what quantisation costs, in the terms of its users."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,8 +43,8 @@ class Drift:
     ap: float | None
     """Against the labels, each person in their own crop; None without labels."""
     reference_ap: float | None
-    by_joint: dict[str, tuple[float, float]]
-    """Median and 99th percentile of every joint; NaN where none was counted."""
+    by_joint: Mapping[str, tuple[float | None, float | None]]
+    """Median and 99th percentile of every joint, px; None where none was counted."""
 
     @property
     def oks_drop(self) -> float:
@@ -56,9 +57,8 @@ class Drift:
         return None if self.ap is None or self.reference_ap is None else self.reference_ap - self.ap
 
     def facts(self) -> dict[str, Any]:
-        """For a manifest and for --json, which have no NaN."""
-        joints = {name: [None if np.isnan(px) else px for px in pair] for name, pair in self.by_joint.items()}
-        return {**asdict(self), "by_joint": joints, "oks_drop": self.oks_drop, "ap_drop": self.ap_drop}
+        """For a manifest and for --json; `parse(Drift, facts)` reads them back."""
+        return {**asdict(self), "oks_drop": self.oks_drop, "ap_drop": self.ap_drop}
 
 
 class Comparison:
@@ -128,7 +128,7 @@ def crop_points(heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.flo
     return np.concatenate((cells_to_crop(cells), scores[..., None]), axis=2)
 
 
-def _spread(px: NDArray[np.floating]) -> tuple[float, float]:
+def _spread(px: NDArray[np.floating]) -> tuple[float | None, float | None]:
     if not len(px):
-        return float("nan"), float("nan")
+        return None, None
     return float(np.median(px)), float(np.percentile(px, 99))

@@ -100,15 +100,21 @@ class TestRungs:
         assert "heatmaps differ by" in rung("fp16", lambda maps: maps * np.float32(1.1)).fault
 
     def test_int8_is_held_to_the_budget_it_was_chosen_for(self, rung) -> None:
-        budget = {"ap": 0.01, "oks": 0.2}  # without labels, AP is not asked for
+        from lehrnet.calibration.budget import Budget, Int8Choice
+
+        budget = Budget(ap=0.01, oks=0.2)  # without labels, AP is not asked for
         moved = lambda maps: np.roll(maps, 1, axis=3)  # noqa: E731
         far = lambda maps: np.roll(maps, 12, axis=3)  # noqa: E731
-        assert rung("int8", moved, int8={"budget": budget}).passed
-        assert "OKS drops by" in rung("int8", far, int8={"budget": budget}).fault
+        choice = Int8Choice("mse", (), 0.0, budget).facts()
+        assert rung("int8", moved, int8=choice).passed
+        assert "OKS drops by" in rung("int8", far, int8=choice).fault
         assert rung("int8", lambda maps: maps).passed
         assert not rung("int8", far).passed
 
     def test_facts_are_json(self, rung) -> None:
-        facts = json.loads(json.dumps(rung("int8", lambda maps: maps).facts()))
+        made = rung("int8", lambda maps: maps)
+        facts = json.loads(json.dumps(made.facts()))
+        written = replace(made.artefact, measured={"parity": facts})
+        assert verify.Rung.of(written) == replace(made, artefact=written)
         assert (facts["rung"], facts["passed"], facts["drift"]["oks"]) == ("int8", True, 1)
         assert facts["drift"]["by_joint"]["nose"] == [0, 0]
