@@ -1,6 +1,6 @@
 """How long calibration takes and how much memory: ranges of a bundle's FP32 graph on people of a data folder.
 
-python -m lehrnet.benchmarks.calibration bundle --data coco/ --out benchmarks/results/calibration_cpu.json
+python -m lehrnet.benchmarks.studies.calibration bundle --data coco/ --out benchmarks/results/calibration_cpu.json
 """
 
 import argparse
@@ -12,11 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..calibration.graph import read_graph
-from ..calibration.ranges import collect_ranges
-from ..calibration.samples import CALIBRATION_PEOPLE, divide, read_people
-from ..runtime.bundle import open_bundle
-from .results import write_result
+from ...calibration.graph import read_graph
+from ...calibration.ranges import collect_ranges
+from ...calibration.samples import CALIBRATION_PEOPLE, divide, read_people
+from ...runtime.bundle import open_bundle
+from ..results import write_result
 
 
 def measure(root: Path, folder: Path, people: int) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def main() -> None:
     facts = measure(options.bundle, options.data, options.people)
     print(f"{facts['people']} people in {facts['seconds']:.0f} s, at most {facts['peak_rss_mib']} MiB of memory")
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.calibration BUNDLE --data FOLDER", facts)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.calibration BUNDLE --data FOLDER", facts)
 
 
 if __name__ == "__main__":

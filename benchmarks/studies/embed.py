@@ -1,6 +1,6 @@
 """The C++ library against the Python runtime, from a frame and boxes to keypoints, in one interleaved run.
 
-    python -m lehrnet.benchmarks.embed BUNDLE --library build/embed/release/liblehrnet.so --out result.json
+    python -m lehrnet.benchmarks.studies.embed BUNDLE --library build/embed/release/liblehrnet.so --out result.json
 
 With --soak, also the resident memory of many runs of a (tiny) bundle by build/embed/dev/soak.
 """
@@ -14,11 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..runtime.estimator import PoseEstimator
-from .embedded import EmbeddedSession, wheels_library
-from .interleave import race
-from .latency import picture, read_picture
-from .results import write_result
+from ...runtime.estimator import PoseEstimator
+from ..embedded import EmbeddedSession, wheels_library
+from ..interleave import race
+from ..latency import picture, read_picture
+from ..results import write_result
 
 PEOPLE = (1, 8, 32)
 
@@ -84,7 +84,7 @@ def main() -> None:
         facts["soak"] = soak(program, tiny, options.runs)
         print(f"{options.runs} runs: resident memory grew by {facts['soak']['growth_kib']} KiB")
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.embed BUNDLE --library liblehrnet.so", facts)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.embed BUNDLE --library liblehrnet.so", facts)
 
 
 if __name__ == "__main__":

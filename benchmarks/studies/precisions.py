@@ -1,7 +1,7 @@
 """What each precision of a bundle costs and saves: AP on labelled photographs, bytes, nodes, and speed on this CPU.
 
 lehrnet export --out bundle --precisions fp32,fp16,int8,int8_cpu --calibration FOLDER
-python -m lehrnet.benchmarks.precisions bundle --data coco/ --out benchmarks/results/precisions_cpu.json
+python -m lehrnet.benchmarks.studies.precisions bundle --data coco/ --out benchmarks/results/precisions_cpu.json
 """
 
 import argparse
@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..calibration.budget import Int8Choice
-from ..pose.evaluate import evaluate
-from ..runtime.bundle import WEIGHTS, Bundle, open_bundle
-from ..runtime.session import Session, open_artefact
-from .interleave import race
-from .results import write_result
+from ...calibration.budget import Int8Choice
+from ...pose.evaluate import evaluate
+from ...runtime.bundle import WEIGHTS, Bundle, open_bundle
+from ...runtime.session import Session, open_artefact
+from ..interleave import race
+from ..results import write_result
 
 
 def accuracy(bundle: Bundle, sessions: dict[str, Session], folder: Path) -> dict[str, float]:
@@ -87,7 +87,7 @@ def main() -> None:
         speeds = ", ".join(f"{time:.2f} at batch {batch}" for time, batch in zip(times, batches, strict=True))
         print(f"{name:9} {facts['bytes'] / 1e6:5.1f} MB ({facts['share_of_fp32']:.0%})  {ap}speed over FP32: {speeds}")
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.precisions BUNDLE --data FOLDER", figures)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.precisions BUNDLE --data FOLDER", figures)
 
 
 if __name__ == "__main__":

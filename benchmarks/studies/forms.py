@@ -1,6 +1,6 @@
 """What the exact forms save on this CPU: the published network's plain export against ours, and against HRNet.
 
-python -m lehrnet.benchmarks.forms --out benchmarks/results/forms_cpu.json
+python -m lehrnet.benchmarks.studies.forms --out benchmarks/results/forms_cpu.json
 """
 
 import argparse
@@ -15,15 +15,15 @@ import onnx
 import torch
 from torch import nn
 
-from ..export.fused import fuse_attention
-from ..export.graph import export_module
-from ..model.forms import as_published, deploy
-from ..model.network import create_model
-from ..pose.spec import COCO
-from ..runtime.backends.operators import operators_library
-from ..runtime.session import open_session
-from .interleave import race
-from .results import write_result
+from ...export.fused import fuse_attention
+from ...export.graph import export_module
+from ...model.forms import as_published, deploy
+from ...model.network import create_model
+from ...pose.spec import COCO
+from ...runtime.backends.operators import operators_library
+from ...runtime.session import open_session
+from ..interleave import race
+from ..results import write_result
 
 PLAIN = "plain export, EMA as published"
 OURS = "exact forms (what we ship)"
@@ -85,7 +85,7 @@ def main() -> None:
                 f"{speed_up['p50']:.2f} times the plain export's speed ({speed_up['p10']:.2f} to {speed_up['p90']:.2f})"
             )
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.forms", figures)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.forms", figures)
 
 
 if __name__ == "__main__":

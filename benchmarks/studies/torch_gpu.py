@@ -1,6 +1,6 @@
 """What our forms and CUDA graphs are worth in PyTorch on a GPU: against the same weights eager and compiled.
 
-python -m lehrnet.benchmarks.torch_gpu --out benchmarks/results/torch_gpu.json
+python -m lehrnet.benchmarks.studies.torch_gpu --out benchmarks/results/torch_gpu.json
 
 Times are the GPU's own, by CUDA events around the network, from crops to heatmaps. Not yet run: no GPU was at hand.
 """
@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from ..model.checkpoint import DEFAULT_WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
-from ..model.network import create_model
-from ..runtime.pytorch.forms import TorchForm
-from ..runtime.pytorch.graph_session import TorchGraphSession
-from .interleave import race
-from .results import write_result
+from ...model.checkpoint import DEFAULT_WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
+from ...model.network import create_model
+from ...runtime.pytorch.forms import TorchForm
+from ...runtime.pytorch.graph_session import TorchGraphSession
+from ..interleave import race
+from ..results import write_result
 
 EAGER = "eager, FP16"
 COMPILED = "torch.compile(mode=max-autotune), FP16"
@@ -85,7 +85,7 @@ def main() -> None:
         for name, time in result["milliseconds"].items():
             print(f"  {name:40} {time['p50']:8.3f} ms  {result['speed_up'][name]['p50']:6.2f} times eager")
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.torch_gpu", figures)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.torch_gpu", figures)
 
 
 if __name__ == "__main__":

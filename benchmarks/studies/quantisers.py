@@ -1,6 +1,6 @@
 """Our quantiser beside ONNX Runtime's, on the same convs and the same people: drift, size, TensorRT's rules, speed.
 
-python -m lehrnet.benchmarks.quantisers bundle --data FOLDER --out benchmarks/results/quantisers_cpu.json
+python -m lehrnet.benchmarks.studies.quantisers bundle --data FOLDER --out benchmarks/results/quantisers_cpu.json
 """
 
 import argparse
@@ -22,19 +22,19 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from ..calibration.graph import read_graph
-from ..calibration.judge import Judge
-from ..calibration.observers import METHODS
-from ..calibration.quantize import CPU, TENSORRT, quantise
-from ..calibration.ranges import collect_ranges
-from ..calibration.rules import broken_rules
-from ..calibration.samples import Sample, divide, read_people
-from ..calibration.units import convs_of, quantisable_units
-from ..pose.spec import PoseSpec
-from ..runtime.bundle import INPUT_NAME, open_bundle
-from ..runtime.session import open_session
-from .interleave import race
-from .results import write_result
+from ...calibration.graph import read_graph
+from ...calibration.judge import Judge
+from ...calibration.observers import METHODS
+from ...calibration.quantize import CPU, TENSORRT, quantise
+from ...calibration.ranges import collect_ranges
+from ...calibration.rules import broken_rules
+from ...calibration.samples import Sample, divide, read_people
+from ...calibration.units import convs_of, quantisable_units
+from ...pose.spec import PoseSpec
+from ...runtime.bundle import INPUT_NAME, open_bundle
+from ...runtime.session import open_session
+from ..interleave import race
+from ..results import write_result
 
 LIBRARY = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
 
@@ -132,7 +132,7 @@ def main() -> None:
         speeds = ", ".join(f"{name}: {ratio['p50']:.2f}" for name, ratio in result["speed_up"].items())
         print(f"speed over FP32 at batch {batch}: {speeds}")
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.quantisers BUNDLE --data FOLDER", figures)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.quantisers BUNDLE --data FOLDER", figures)
 
 
 if __name__ == "__main__":

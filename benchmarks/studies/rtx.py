@@ -1,16 +1,16 @@
 """Whether TensorRT-RTX takes a bundle's graphs: each is parsed and built into an engine, ahead of time, without a GPU.
 
 pip install "lehrnet[rtx-build]"
-python -m lehrnet.benchmarks.rtx bundle --out benchmarks/results/rtx_build.json
+python -m lehrnet.benchmarks.studies.rtx bundle --out benchmarks/results/rtx_build.json
 """
 
 import argparse
 from pathlib import Path
 
-from ..export.engine import build_engine
-from ..export.trt_library import Log, Settings, load_library
-from ..runtime.bundle import open_bundle
-from .results import write_result
+from ...export.engine import build_engine
+from ...export.trt_library import Log, Settings, load_library
+from ...runtime.bundle import open_bundle
+from ..results import write_result
 
 LEFT_OUT = ("int8_cpu",)  # asymmetric: for ONNX Runtime alone
 
@@ -38,7 +38,7 @@ def main() -> None:
         print(f"{name:12} {built.layers:5d} layers, {len(built.content) / 1e6:6.1f} MB, {built.seconds:5.1f} s")
     if options.out:
         facts = {"tensorrt_rtx": library.version, "capability": options.capability, "graphs": graphs}
-        write_result(options.out, "python -m lehrnet.benchmarks.rtx BUNDLE", facts)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.rtx BUNDLE", facts)
 
 
 if __name__ == "__main__":

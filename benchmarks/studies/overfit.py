@@ -1,6 +1,6 @@
 """Can the trainer learn at all? Overfit a few real people, without augmentation, and score them.
 
-python -m lehrnet.benchmarks.overfit PACK --minutes 20 --out benchmarks/results/overfit_cpu.json
+python -m lehrnet.benchmarks.studies.overfit PACK --minutes 20 --out benchmarks/results/overfit_cpu.json
 """
 
 import argparse
@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..model.network import create_model
-from ..pose.augment import NONE
-from ..pose.metrics import for_json
-from ..pose.spec import COCO
-from ..training.batches import Batches
-from ..training.pack import Pack, read_pack
-from ..training.recipe import Recipe
-from ..training.trainer import Report, Run, Trainer
-from ..training.validate import held_out_metrics
-from .results import write_result
+from ...model.network import create_model
+from ...pose.augment import NONE
+from ...pose.metrics import for_json
+from ...pose.spec import COCO
+from ...training.batches import Batches
+from ...training.pack import Pack, read_pack
+from ...training.recipe import Recipe
+from ...training.trainer import Report, Run, Trainer
+from ...training.validate import held_out_metrics
+from ..results import write_result
 
 PEOPLE = 32
 
@@ -86,7 +86,7 @@ def main() -> None:
     figures = measure(read_pack(options.pack), (height, width), options.minutes, options.variant, options.device)
     print(figures)
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.overfit PACK", figures)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.overfit PACK", figures)
 
 
 if __name__ == "__main__":
