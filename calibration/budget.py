@@ -18,6 +18,7 @@ from .target import modelled_seconds
 from .units import Unit, convs_of, quantisable_units, total_macs
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""Wraps a loop in a progress bar: the things, what they are called, and how many there are."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .command import number, size
 
 if TYPE_CHECKING:
-    from ..export.precisions import Calibration
+    from ..calibration.calibrate import Calibration
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
 def calibration_of(options: argparse.Namespace) -> "Calibration":
     """What the arguments ask for."""
     from ..calibration.budget import Budget
-    from ..export.precisions import Calibration
+    from ..calibration.calibrate import Calibration
 
     budget = None
     if options.max_ap_drop is not None or options.max_oks_drop is not None:

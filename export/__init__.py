@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..calibration.calibrate import Calibration
     from .graph import export_module, export_network
     from .package import export_bundle
     from .parity import Parity
-    from .precisions import PRECISIONS, Calibration
+    from .precisions import PRECISIONS
     from .verify import Rung, photograph_crops, random_crops, verify_bundle
 
 __all__ = [
@@ -26,20 +27,20 @@ __all__ = [
     "verify_bundle",
 ]
 _WHERE = {
-    "PRECISIONS": "precisions",
-    "Calibration": "precisions",
-    "Parity": "parity",
-    "Rung": "verify",
-    "export_bundle": "package",
-    "export_module": "graph",
-    "export_network": "graph",
-    "photograph_crops": "verify",
-    "random_crops": "verify",
-    "verify_bundle": "verify",
+    "PRECISIONS": ".precisions",
+    "Calibration": "..calibration.calibrate",
+    "Parity": ".parity",
+    "Rung": ".verify",
+    "export_bundle": ".package",
+    "export_module": ".graph",
+    "export_network": ".graph",
+    "photograph_crops": ".verify",
+    "random_crops": ".verify",
+    "verify_bundle": ".verify",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    return getattr(import_module(_WHERE[name], __name__), name)

@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 import torch
 
+from ..calibration.calibrate import Calibration, Progress
 from ..model.checkpoint import DEFAULT_WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
 from ..model.config import DEFAULT_VARIANT, NetworkConfig, variant_name
 from ..model.forms import deploy
@@ -20,7 +21,7 @@ from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import FUSED, GRAPHS, PRECISIONS, Calibration, PrecisionWriter, Progress, WrittenGraph
+from .precisions import FUSED, GRAPHS, PRECISIONS, PrecisionWriter, WrittenGraph
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 

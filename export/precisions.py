@@ -1,7 +1,7 @@
 """The typed family of graphs: what FP16, BF16 and INT8 are made of, and what was measured on the way."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,11 @@ from ..calibration.budget import (
     pareto,
     search,
 )
-from ..calibration.graph import Graph, read_graph
-from ..calibration.judge import Judge
-from ..calibration.observers import DEFAULT_METHOD, Method
+from ..calibration.calibrate import Calibration, Progress, calibrate
+from ..calibration.graph import Graph
 from ..calibration.precision import careful_islands, check_overflow, fp32_islands, typed
 from ..calibration.quantize import CPU, TENSORRT, quantise
-from ..calibration.ranges import Ranges, collect_ranges, read_ranges
 from ..calibration.rules import broken_rules
-from ..calibration.samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE, divide, read_people
 from ..calibration.units import convs_of, quantisable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
@@ -74,7 +71,6 @@ GRAPHS: Mapping[str, GraphKind] = {
 }
 PRECISIONS = tuple(GRAPHS)
 TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
@@ -86,31 +82,6 @@ def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
         for name, kind in GRAPHS.items()
         if kind.equal_form and kind.precision in precisions and not lacking.intersection(kind.requires)
     )
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """On whom ranges are collected and precisions are judged, and what INT8 may cost them."""
-
-    folder: Path | None = None
-    """A data folder; without it the ranges must be there, all units become INT8, and nothing is judged."""
-    ranges: Path | None = None
-    """Where ranges lie, or will; if absent, beside the bundle."""
-    held_out: bool = False
-    """Only people that training left out."""
-    people: int = CALIBRATION_PEOPLE
-    judged: int = JUDGED_PEOPLE
-    seed: int = 0
-    method: Method = DEFAULT_METHOD
-    budget: Budget | None = None
-    """If absent, `LABELLED` or `UNLABELLED`, as the people are."""
-    effort: str = "quick"
-
-    def __post_init__(self) -> None:
-        if self.effort not in EFFORTS:
-            raise ValueError(f"effort is {self.effort!r}, expected one of {', '.join(EFFORTS)}")
-        if self.people < 1 or self.judged < 1:
-            raise ValueError(f"{self.people} people to calibrate on, {self.judged} to judge: expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -133,22 +104,9 @@ class PrecisionWriter:
         ranges: Path,
         progress: Progress = lambda things, _, __: things,
     ) -> None:
-        self.graph: Graph = read_graph(fp32)
-        self.calibration = calibration or Calibration()
-        self._progress = progress
-        self.judge: Judge | None = None
-        self.ranges: Ranges | None = None
-        path = self.calibration.ranges or ranges
-        if self.calibration.folder is not None:
-            people = read_people(self.calibration.folder, spec, held_out=self.calibration.held_out)
-            sample, judged = divide(people, self.calibration.people, self.calibration.judged, self.calibration.seed)
-            self.ranges = collect_ranges(
-                self.graph, sample, spec, path, lambda batches, count: progress(batches, "collecting ranges", count)
-            )
-            self.judge = Judge(judged, spec, fp32)
-        elif self.calibration.ranges is not None:
-            self.ranges = read_ranges(path)
-            self.ranges.check(self.graph, path)
+        self.calibration, self._progress = calibration or Calibration(), progress
+        found = calibrate(fp32, spec, self.calibration, ranges, progress)
+        self.graph, self.ranges, self.judge = found.graph, found.ranges, found.judge
 
     def write(self, precision: Precision) -> WrittenGraph:
         """A graph of one precision, checked as far as a machine without its device can; ValueError where it fails."""

@@ -12,9 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ...calibration.calibrate import Calibration
 from ...calibration.graph import read_graph
 from ...calibration.ranges import collect_ranges
-from ...calibration.samples import CALIBRATION_PEOPLE, divide, read_people
+from ...calibration.samples import CALIBRATION_PEOPLE
 from ...runtime.bundle import open_bundle
 from ..results import write_result
 
@@ -23,7 +24,7 @@ def measure(root: Path, folder: Path, people: int) -> dict[str, Any]:
     """Seconds, and the process's largest resident memory."""
     bundle = open_bundle(root)
     graph = read_graph(bundle.path("fp32"))
-    sample, _ = divide(read_people(folder, bundle.spec), people, 1)
+    sample, _ = Calibration(folder, people=people, judged=1).samples(bundle.spec)
     with TemporaryDirectory() as scratch:
         started = time.monotonic()
         ranges = collect_ranges(

@@ -22,13 +22,14 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from ...calibration.calibrate import Calibration
 from ...calibration.graph import read_graph
 from ...calibration.judge import Judge
 from ...calibration.observers import METHODS
 from ...calibration.quantize import CPU, TENSORRT, quantise
 from ...calibration.ranges import collect_ranges
 from ...calibration.rules import broken_rules
-from ...calibration.samples import Sample, divide, read_people
+from ...calibration.samples import Sample
 from ...calibration.units import convs_of, quantisable_units
 from ...pose.spec import PoseSpec
 from ...runtime.bundle import INPUT_NAME, open_bundle
@@ -74,7 +75,7 @@ def measure(root: Path, folder: Path, people: int, judged: int, rounds: int) -> 
     bundle = open_bundle(root)
     fp32, spec = bundle.path("fp32"), bundle.spec
     graph = read_graph(fp32)
-    sample, others = divide(read_people(folder, spec, held_out=True), people, judged)
+    sample, others = Calibration(folder, held_out=True, people=people, judged=judged).samples(spec)
     judge = Judge(others, spec, fp32)
     convs = convs_of(quantisable_units(graph))
     figures: dict[str, Any] = {}
