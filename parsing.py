@@ -182,6 +182,16 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+def device_index(device: str) -> int | None:
+    """The GPU of "cuda" or "cuda:N"; None for "cpu"; ValueError for anything else."""
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return None
+    if kind == "cuda" and (index or "0").isdecimal():
+        return int(index or 0)
+    raise ValueError(f"device is {device!r}, expected cpu, cuda, cuda:N or auto")
+
+
 def printable(text: str) -> str:
     """A text with its control characters escaped, so that it cannot steer a terminal; line ends and tabs stay."""
     if text.isprintable():

@@ -98,9 +98,14 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         help="of the bundle: fp32, int8, an engine, ...; or fastest, or torch_fp16 (%(default)s)",
     )
     renamed(parser, "--precision", "--artefact")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    add_device(parser)
     parser.add_argument("--threads", type=int, help="CPU threads")
     add_trust(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where networks run."""
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .command import CHECK_FAILED, Command, add_trust, renamed
+from .command import CHECK_FAILED, Command, add_device, add_trust, renamed
 
 
 def _add_build_engine(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def _build_engine(options: argparse.Namespace) -> int:
 def _add_tune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="best with forms to choose from: export --forms")
     parser.add_argument("--precision", default="fp32", help="whose equal graphs and engines compete (%(default)s)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    add_device(parser)
     parser.add_argument("--batch", type=int, default=8, help="people at once (%(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")

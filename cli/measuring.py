@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import refuse_inputs
-from .command import CHECK_FAILED, Command, add_trust, bundle_or_default, number, renamed, size
+from .command import CHECK_FAILED, Command, add_device, add_trust, bundle_or_default, number, renamed, size
 
 if TYPE_CHECKING:
     from ..benchmarks.latency import Subject
@@ -35,7 +35,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training (%(default)s)")
     parser.add_argument("--size", type=size, default=(128, 96), metavar="HxW", help="crop for --training (128x96)")
     parser.add_argument("--steps", type=int, default=5, help="of --training, after a warm-up (%(default)s)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    add_device(parser)
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--sustained", type=number, metavar="MIN", help="also: the rate kept up for so many minutes")
     parser.add_argument("--power-modes", metavar="M,M", help="with --sustained on a Jetson: nvpmodel's modes, in turn")

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, add_running, folders, number, renamed, report_bad, shares, size
+from .command import CHECK_FAILED, Command, add_device, add_running, folders, number, renamed, report_bad, shares, size
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--time-budget", type=number, metavar="MINUTES", help="end the schedule by then")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
+    add_device(parser)
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="pieces of a batch, to save memory")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 on a CPU that has it (avx512_bf16, AMX)")
     parser.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, for GPUs")

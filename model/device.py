@@ -2,6 +2,8 @@
 
 import torch
 
+from ..parsing import device_index
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device of "cpu", "cuda" or "cuda:N"; "auto" is a GPU where PyTorch sees one, else the CPU.
@@ -11,11 +13,9 @@ def choose_device(name: str = "auto") -> torch.device:
     gpus = torch.cuda.device_count()
     if name == "auto":
         name = "cuda" if gpus else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
-        raise ValueError(f"device is {name!r}, expected cpu, cuda, cuda:N or auto")
-    if kind == "cpu":
+    gpu = device_index(name)
+    if gpu is None:
         return torch.device("cpu")
-    if int(index or 0) >= gpus:
+    if gpu >= gpus:
         raise RuntimeError(f"device is {name}, but PyTorch sees {gpus} GPUs; use cpu")
-    return torch.device("cuda", int(index or 0))
+    return torch.device("cuda", gpu)

@@ -3,8 +3,8 @@
 import platform
 from pathlib import Path
 
+from ..parsing import device_index
 from .bundle import Bundle
-from .inputs import device_index
 
 FASTEST = "fastest"
 """Where an artefact is asked for: what `lehrnet tune` found."""

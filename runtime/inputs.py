@@ -1,4 +1,4 @@
-"""What every session accepts: the names of devices, and the shape of crops."""
+"""What every session accepts: threads, and the shape of crops."""
 
 import os
 from typing import Any
@@ -10,16 +10,6 @@ BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Crops at once for which a GPU's graphs and profiles are made: a batch takes the smallest that holds it."""
 DLPACK_CUDA, DLPACK_MANAGED = 2, 13
 """DLPack's types of devices."""
-
-
-def device_index(device: str) -> int | None:
-    """The GPU of "cuda" or "cuda:N"; None for "cpu"; ValueError for anything else."""
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        return None
-    if kind == "cuda" and (index or "0").isdecimal():
-        return int(index or 0)
-    raise ValueError(f"device is {device!r}, expected cpu, cuda, cuda:N or auto")
 
 
 def check_threads(threads: int | None) -> None:

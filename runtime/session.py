@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..parsing import device_index
 from ..pose.spec import PoseSpec
 from .bundle import IN_ENGINES_ONLY, WEIGHTS, Bundle
 from .devices import TORCH, chosen
-from .inputs import check_threads, device_index
+from .inputs import check_threads
 
 if TYPE_CHECKING:
     from .cuda.pipeline import CudaPipeline

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...parsing import device_index
 from ...pose.heatmap import HEATMAP_STRIDE
 from ...pose.spec import spec_for
 from ..bundle import INPUT_NAME, OUTPUT_NAME
-from ..inputs import check_crops, check_open, device_index
+from ..inputs import check_crops, check_open
 from .onnx_files import reads_other_files
 from .operators import MISSING, operators_library
 

@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ...parsing import device_index
 from ..bundle import INPUT_NAME, OUTPUT_NAME, read_bundle
 from ..compatibility import BuiltFor, Library, Machine, differences
-from ..inputs import device_index
 from .driver import OutOfDeviceMemoryError, describe_gpu
 from .graph_session import GraphSession
 

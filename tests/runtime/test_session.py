@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lehrnet.parsing import device_index
 from lehrnet.runtime import PoseEstimator
 from lehrnet.runtime.backends.operators import operators_library
-from lehrnet.runtime.inputs import device_index
 from lehrnet.runtime.session import open_session
 
 
