@@ -22,7 +22,7 @@ LARGEST_JSON = 4 << 30  # bytes; COCO's largest label file has half a gigabyte
 
 
 def read_json(
-    path: Path, largest: int = LARGEST_JSON, *, leave_out: frozenset[str] = frozenset(), nan: bool = False
+    path: Path, max_bytes: int = LARGEST_JSON, *, leave_out: frozenset[str] = frozenset(), nan: bool = False
 ) -> Any:
     """The content of a JSON file; FileNotFoundError, or a ValueError that names the file and says what is wrong.
 
@@ -33,8 +33,8 @@ def read_json(
         raise FileNotFoundError(f"no file at {path}")
     if not path.is_file():
         raise ValueError(f"{path} is not a regular file, expected a JSON file")
-    if path.stat().st_size > largest:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, expected at most {largest}")
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes, expected at most {max_bytes}")
     with naming(path):
         return parse_json(path.read_bytes(), leave_out=leave_out, nan=nan)
 
@@ -146,7 +146,7 @@ def _tuple(kinds: Sequence[Any], value: Any, key: str) -> tuple[Any, ...]:
         kinds = [kinds[0]] * len(value)
     _expect(len(value) == len(kinds), key, value, f"{len(kinds)} items")
     return tuple(
-        _parse(kind, item, f"{key}[{place}]") for place, (kind, item) in enumerate(zip(kinds, value, strict=True))
+        _parse(kind, item, f"{key}[{index}]") for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
     )
 
 

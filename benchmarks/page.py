@@ -69,9 +69,9 @@ def _accuracy(_: Mapping[str, Result]) -> str:
     def draw(axes: Axes) -> None:
         for row in rows:
             ours = row["method"] == "Ours"
-            place = (float(row["flops_g"]), float(row["ap"]))
-            axes.plot(*place, "o", color=ORANGE if ours else BLUE, markersize=8 if ours else 5)
-            axes.annotate(row["backbone"], place, textcoords="offset points", xytext=(4, 3), fontsize=6)
+            point = (float(row["flops_g"]), float(row["ap"]))
+            axes.plot(*point, "o", color=ORANGE if ours else BLUE, markersize=8 if ours else 5)
+            axes.annotate(row["backbone"], point, textcoords="offset points", xytext=(4, 3), fontsize=6)
         axes.set_xscale("log")
         axes.margins(x=0.12)
         axes.set_xlabel("multiply-adds, G (as the paper prints them)")
@@ -94,8 +94,8 @@ def _latency_against_cost(results: Mapping[str, Result]) -> str:
                 for network, row in networks.items():
                     time = row["latency"][batch]["milliseconds"]["p50"] / int(batch)
                     axes.plot(row["macs"] / 1e9, time, "o", color=colour)
-                    place = (row["macs"] / 1e9, time)
-                    axes.annotate(network, place, textcoords="offset points", xytext=(4, 3), fontsize=6)
+                    point = (row["macs"] / 1e9, time)
+                    axes.annotate(network, point, textcoords="offset points", xytext=(4, 3), fontsize=6)
                 axes.plot([], [], "o", color=colour, label=f"batch {batch}")
             axes.margins(x=0.1)
             axes.set_xlabel("multiply-adds, G")

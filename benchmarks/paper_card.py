@@ -105,8 +105,8 @@ def measure(
     rows: dict[str, dict[str, Any]] = {}
     sessions = {}
     with tempfile.TemporaryDirectory() as folder:
-        for place, name in enumerate(progress(names, "exporting")):
-            path = Path(folder) / f"{place}.onnx"
+        for index, name in enumerate(progress(names, "exporting")):
+            path = Path(folder) / f"{index}.onnx"
             params, macs = counted(name)
             model = export_module(builders[name], SIZE, path)
             why = WHY_THEY_DIFFER.get(name) or (ROWS[name].why if name in ROWS else "")

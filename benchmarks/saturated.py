@@ -51,18 +51,18 @@ def _rate(estimators: Sequence[PoseEstimator], people: int, seconds: float) -> d
     counts, failures = [0] * len(estimators), list[BaseException]()
     start, stop = threading.Barrier(len(estimators) + 1), threading.Event()
 
-    def work(place: int) -> None:
+    def work(index: int) -> None:
         try:
-            estimators[place](read_picture(encoded), boxes)  # its first run allocates
+            estimators[index](read_picture(encoded), boxes)  # its first run allocates
             start.wait()
             while not stop.is_set():
-                estimators[place](read_picture(encoded), boxes)
-                counts[place] += people
+                estimators[index](read_picture(encoded), boxes)
+                counts[index] += people
         except BaseException as error:  # it belongs to the caller's thread
             failures.append(error)
             start.abort()
 
-    threads = [threading.Thread(target=work, args=(place,), daemon=True) for place in range(len(estimators))]
+    threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(len(estimators))]
     for thread in threads:
         thread.start()
     started = time.perf_counter()

@@ -36,10 +36,10 @@ class Observer:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError("values are NaN or infinite")
         self.low, self.high = min(self.low, low), max(self.high, high)
-        largest = max(-low, high)
-        if largest > 0 and not self.limit:
-            self.limit = 2.0 ** float(np.ceil(np.log2(largest)))
-        while largest > self.limit:
+        amax = max(-low, high)
+        if amax > 0 and not self.limit:
+            self.limit = 2.0 ** float(np.ceil(np.log2(amax)))
+        while amax > self.limit:
             self.counts = np.concatenate((self.counts.reshape(-1, 2).sum(1), np.zeros(BINS // 2, np.int64)))
             self.limit *= 2
         scale = BINS / self.limit if self.limit else 0.0
@@ -47,7 +47,7 @@ class Observer:
         self.counts += np.bincount(bins, minlength=BINS)
 
     @property
-    def largest(self) -> float:
+    def amax(self) -> float:
         """The largest |x| seen."""
         return max(-self.low, self.high, 0.0)
 
@@ -58,13 +58,13 @@ class Observer:
         if not self.limit:
             return 1.0  # nothing but zeros: any scale holds them
         if method == "minmax":
-            return self.largest
+            return self.amax
         if method == "percentile":
             share = self.counts.cumsum() / self.counts.sum()
-            place = int(np.searchsorted(share, PERCENTILE / 100)) + 1
+            bins = int(np.searchsorted(share, PERCENTILE / 100)) + 1
         else:
-            place = _entropy_bins(self.counts) if method == "entropy" else _mse_bins(self.counts)
-        return min(self.largest, place * self.limit / BINS)
+            bins = _entropy_bins(self.counts) if method == "entropy" else _mse_bins(self.counts)
+        return min(self.amax, bins * self.limit / BINS)
 
 
 def _mse_bins(counts: NDArray[np.int64]) -> int:

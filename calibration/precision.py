@@ -43,14 +43,14 @@ def typed(graph: Graph, float_type: FloatType, islands: Collection[str] = ()) ->
     return _Caster(graph, float_type, set(islands)).model()
 
 
-def fp32_islands(graph: Graph, largest: Mapping[str, float]) -> set[str]:
+def fp32_islands(graph: Graph, amax: Mapping[str, float]) -> set[str]:
     """Nodes that FP16 may overflow, by the largest |x| of each tensor on calibration people.
 
     A node is one where what it reads or writes comes within a factor of 4 of FP16's largest number, or where a sum
     inside it may: a norm's of squares, a mean's of values.
     """
     limit = FP16_LARGEST / MARGIN
-    return {node.name for node in graph.nodes if _reach(graph, node, largest) > limit}
+    return {node.name for node in graph.nodes if _reach(graph, node, amax) > limit}
 
 
 def careful_islands(graph: Graph) -> set[str]:
@@ -73,10 +73,10 @@ def check_overflow(model: ModelProto, crops: NDArray[np.float32]) -> None:
             raise ValueError(f"{name} is NaN or infinite in this precision; its node must stay in FP32")
 
 
-def _reach(graph: Graph, node: NodeProto, largest: Mapping[str, float]) -> float:
+def _reach(graph: Graph, node: NodeProto, amax: Mapping[str, float]) -> float:
     """The largest value that this node may hold, inside or out."""
-    values = [largest.get(name, 0.0) for name in (*node.input, *node.output)]
-    peak = largest.get(node.input[0], 0.0) if node.input else 0.0
+    values = [amax.get(name, 0.0) for name in (*node.input, *node.output)]
+    peak = amax.get(node.input[0], 0.0) if node.input else 0.0
     if node.op_type == "InstanceNormalization":
         values.append(peak**2 * float(np.prod(graph.shape(node.input[0])[1:])))
     if node.op_type == "ReduceMean":
@@ -111,9 +111,9 @@ class _Caster:
         own: FloatType = "fp32" if node.name in self.islands else self.float_type
         copy = NodeProto()
         copy.CopyFrom(node)
-        for place, name in enumerate(node.input):
-            fixed = place >= _FOLLOWING.get(node.op_type, len(node.input))
-            copy.input[place] = self._read(name, "fp32" if fixed else own) if name in self.floats else self._plain(name)
+        for index, name in enumerate(node.input):
+            fixed = index >= _FOLLOWING.get(node.op_type, len(node.input))
+            copy.input[index] = self._read(name, "fp32" if fixed else own) if name in self.floats else self._plain(name)
         self.nodes.append(copy)
         self.made.update({name: own for name in node.output if name in self.floats})
 
@@ -147,9 +147,9 @@ class _Caster:
         inside = f"{output}/{self.made[output]}"
         for node in self.nodes:
             for names in (node.input, node.output):
-                for place, name in enumerate(names):
+                for index, name in enumerate(names):
                     if name == output:
-                        names[place] = inside
+                        names[index] = inside
         self.nodes.append(helper.make_node("Cast", [inside], [output], name=f"{output}/Cast", to=TensorProto.FLOAT))
 
 

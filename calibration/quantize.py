@@ -48,9 +48,9 @@ def quantise(
         missing = [tensor for tensor in group if tensor not in thresholds]
         if missing:
             raise ValueError(f"the ranges have no tensor {missing[0]!r}: they were collected on another graph")
-        largest = max(thresholds[tensor] for tensor in group)
+        amax = max(thresholds[tensor] for tensor in group)
         from_zero = scheme.unsigned and all(tensor in non_negative for tensor in group)
-        writer.add_pairs(group, largest, from_zero=from_zero, unsigned=scheme.unsigned)
+        writer.add_pairs(group, amax, from_zero=from_zero, unsigned=scheme.unsigned)
     for node in graph.nodes:
         if node.name in convs:
             writer.add_weight(node)
@@ -59,12 +59,10 @@ def quantise(
 
 def input_scales(graph: Graph, convs: Collection[str], thresholds: Mapping[str, float]) -> dict[str, float]:
     """The scale of each conv's INT8 input, by the conv's path in the module tree."""
-    largest = {
-        tensor: max(map(thresholds.__getitem__, group)) for group in place(graph, convs).groups for tensor in group
-    }
+    amax = {tensor: max(map(thresholds.__getitem__, group)) for group in place(graph, convs).groups for tensor in group}
     chosen = [node for node in graph.nodes if node.name in convs]
     return {
-        node.input[1].removesuffix(".weight"): float(fp16_exact(np.array(largest[node.input[0]] / LARGEST)))
+        node.input[1].removesuffix(".weight"): float(fp16_exact(np.array(amax[node.input[0]] / LARGEST)))
         for node in chosen
     }
 
@@ -90,9 +88,9 @@ class _Writer:
         self.weights: dict[str, NodeProto] = {}
         self.constants: list[TensorProto] = []
 
-    def add_pairs(self, group: tuple[str, ...], largest: float, *, from_zero: bool, unsigned: bool) -> None:
+    def add_pairs(self, group: tuple[str, ...], amax: float, *, from_zero: bool, unsigned: bool) -> None:
         """Q and DQ for each tensor of a group, with one scale and one zero point."""
-        scale = fp16_exact(np.array(largest / (255 if from_zero else LARGEST)))
+        scale = fp16_exact(np.array(amax / (255 if from_zero else LARGEST)))
         zero = np.array(0 if from_zero else 128, np.uint8) if unsigned else np.array(0, np.int8)
         parameters = [self._constant(f"{group[0]}/scale", scale), self._constant(f"{group[0]}/zero_point", zero)]
         for tensor in group:

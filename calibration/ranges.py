@@ -54,9 +54,9 @@ class Ranges:
         return {tensor for tensor, observer in self.observers.items() if observer.low >= 0}
 
     @property
-    def largest(self) -> dict[str, float]:
+    def amax(self) -> dict[str, float]:
         """The largest |x| of every tensor."""
-        return {**self.peaks, **{tensor: observer.largest for tensor, observer in self.observers.items()}}
+        return {**self.peaks, **{tensor: observer.amax for tensor, observer in self.observers.items()}}
 
     def check(self, graph: Graph, path: Path) -> None:
         """Raise ValueError unless they are of this graph."""
@@ -172,7 +172,7 @@ def _observer(key: str, facts: _Tensor) -> Observer:
     if not whole or not all(type(count) is int and 0 <= count <= MOST_COUNTED for count in counts):
         raise ValueError(f"{key}.counts is not a list of {BINS} numbers from 0; collect the ranges again")
     found = Observer(facts.low, facts.high, facts.limit, np.array(counts, np.int64))
-    if not (found.low <= found.high and found.largest <= found.limit) or (found.limit and not found.counts.any()):
+    if not (found.low <= found.high and found.amax <= found.limit) or (found.limit and not found.counts.any()):
         raise ValueError(f"{key}: low {found.low}, high {found.high} and limit {found.limit} contradict its counts")
     return found
 

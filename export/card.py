@@ -26,8 +26,8 @@ def _heading(bundle: Bundle) -> str:
     kind = "" if bundle.trained else " **Random weights: its keypoints mean nothing.**"
     note = bundle.note or "no note"
     if ASSUMED_SIZE in note:  # at another size than it was trained at a network finds next to nothing
-        place = note.index(ASSUMED_SIZE)
-        note = f"{note[:place]}**Warning: {note[place:]}**"
+        index = note.index(ASSUMED_SIZE)
+        note = f"{note[:index]}**Warning: {note[index:]}**"
     return (
         f"# {bundle.variant}, crops of {height}x{width}\n\n"
         f"{len(bundle.spec.skeleton)} joints ({bundle.spec.skeleton.name}), decoded by {bundle.spec.decode!r}.{kind}\n"

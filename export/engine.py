@@ -130,7 +130,7 @@ def _gpu() -> Any:
 
 def _profiles(builder: Any, network: Any, settings: Settings) -> list[Any]:
     """One a batch bucket; a whole graph, whose frame is free too, has one for all."""
-    inputs = [network.get_input(place) for place in range(network.num_inputs)]
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
     whole = any(len(tensor.shape) == 3 for tensor in inputs)
     least = 1
     profiles = []

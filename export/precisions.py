@@ -122,7 +122,7 @@ class PrecisionWriter:
         """Nodes that stay in FP32 beside FP16, by the ranges or, without data, by what they do."""
         if self.ranges is None:
             return careful_islands(self.graph)
-        return fp32_islands(self.graph, self.ranges.largest)
+        return fp32_islands(self.graph, self.ranges.amax)
 
     def _floating(self, precision: Literal["fp16", "bf16"]) -> WrittenGraph:
         islands = self.islands if precision == "fp16" else set()

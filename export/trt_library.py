@@ -125,9 +125,9 @@ class TrtLibrary:
         if self.name == "tensorrt_rtx":
             targets = self.targets(settings)
             config.num_compute_capabilities = len(targets)
-            for place, capability in enumerate(targets):
+            for index, capability in enumerate(targets):
                 member = getattr(trt.ComputeCapability, f"SM{capability.replace('.', '')}")
-                config.set_compute_capability(member, place)
+                config.set_compute_capability(member, index)
             return
         if settings.hardware != "none":
             config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, settings.hardware.upper())

@@ -53,7 +53,7 @@ def register_ema(trt: Any, trtp: Any, ptx: bytes) -> None:
         launch.shared_mem = channels * (height * width + (height + width) * 2) * 4  # runtime.cuda.launch.ema_bytes
         numbers = trtp.SymIntExprs(5)
         channels_last, bits = 0, ctypes.c_int32.from_buffer_copy(ctypes.c_float(epsilon)).value
-        for place, number in enumerate((channels, height, width, channels_last, bits)):
-            numbers[place] = trtp.SymInt32(number)
+        for index, number in enumerate((channels, height, width, channels_last, bits)):
+            numbers[index] = trtp.SymInt32(number)
         kernel = "lehrnet_ema_fp16" if maps.dtype == trt.DataType.HALF else "lehrnet_ema_fp32"
         return kernel, ptx, launch, numbers

@@ -85,8 +85,8 @@ def read_safetensors(content: bytes) -> tuple[Mapping[str, str], dict[str, Tenso
         start = len(content) - max((entry.data_offsets[1] for entry in entries.values()), default=0)
         for name, entry in entries.items():
             dtype, count = DTYPES[entry.dtype], prod(entry.shape)
-            place = start + entry.data_offsets[0]
-            flat = torch.frombuffer(content, dtype=dtype, count=count, offset=place) if count else torch.empty(0)
+            begin = start + entry.data_offsets[0]
+            flat = torch.frombuffer(content, dtype=dtype, count=count, offset=begin) if count else torch.empty(0)
             tensors[name] = flat.to(dtype).reshape(entry.shape)
     return metadata, tensors
 

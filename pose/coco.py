@@ -116,10 +116,10 @@ def _names(category: Mapping[str, Any]) -> list[str] | None:
 def _check_order(names: list[str] | None, skeleton: Skeleton) -> None:
     """ValueError where the file has the skeleton's joints in another order: every figure would be wrong."""
     if names and set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints:
-        place = next(place for place, name in enumerate(names) if name != skeleton.joints[place])
+        index = next(index for index, name in enumerate(names) if name != skeleton.joints[index])
         raise ValueError(
-            f"its joints come in another order than {skeleton.name}'s: joint {place} is {names[place]!r}, "
-            f"expected {skeleton.joints[place]!r}; sort the joints of every person"
+            f"its joints come in another order than {skeleton.name}'s: joint {index} is {names[index]!r}, "
+            f"expected {skeleton.joints[index]!r}; sort the joints of every person"
         )
 
 
@@ -156,11 +156,11 @@ class _Reader:
         if category is None:
             category = likely_person([row for row in rows if isinstance(row, Mapping)])
         entries = self._images(entries)
-        place = {entry["id"]: index for index, entry in enumerate(entries)}
+        image_index = {entry["id"]: index for index, entry in enumerate(entries)}
         sizes = [(entry.get("width") or 0, entry.get("height") or 0) for entry in entries]
         self.sizes = {entry["id"]: size for entry, size in zip(entries, sizes, strict=True) if all(size)}
         known: set[ImageId] = set()
-        usable = [row for number, row in enumerate(rows) if self._usable(number, row, place, category, known)]
+        usable = [row for number, row in enumerate(rows) if self._usable(number, row, image_index, category, known)]
         people = [row for row in usable if not row.get("iscrowd")]
         groups = [row for row in usable if row.get("iscrowd")]
         self._count_defaults(people)
@@ -172,17 +172,17 @@ class _Reader:
             return PoseData(
                 skeleton=self.skeleton,
                 images=files,
-                image_ids=tuple(place),
+                image_ids=tuple(image_index),
                 labels=labels,
                 reading=self.reading,
                 category=category,
                 crowds=crowds,
-                **self._arrays(group, place),
+                **self._arrays(group, image_index),
             )
 
         return assembled(people, assembled(groups, None)), np.array(sizes, np.int64).reshape(-1, 2)
 
-    def _arrays(self, people: Sequence[Mapping[str, Any]], place: Mapping[ImageId, int]) -> dict[str, Any]:
+    def _arrays(self, people: Sequence[Mapping[str, Any]], image_index: Mapping[ImageId, int]) -> dict[str, Any]:
         count = len(people)
         boxes = corners(np.array([row["bbox"] for row in people], np.float64).reshape(count, 4))
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -193,7 +193,7 @@ class _Reader:
         ids = np.empty(count, object)
         ids[:] = [row.get("id") for row in people]
         return {
-            "image_of": np.array([place[row["image_id"]] for row in people], np.int64).reshape(count),
+            "image_of": np.array([image_index[row["image_id"]] for row in people], np.int64).reshape(count),
             "person_ids": ids,
             "boxes": boxes,
             "keypoints": keypoints.reshape(count, len(self.skeleton), 3),
@@ -222,7 +222,7 @@ class _Reader:
         self,
         number: int,
         row: Any,
-        place: Mapping[ImageId, int],
+        image_index: Mapping[ImageId, int],
         category: ImageId,
         known: set[ImageId],
     ) -> bool:
@@ -234,7 +234,7 @@ class _Reader:
         if kind is not None and kind != category:
             self.reading.fill(f"another category than the person's ({category!r}): not counted")
             return False
-        reason = next((reason for check in (self._fault, self._pose_fault) if (reason := check(row, place))), "")
+        reason = next((reason for check in (self._fault, self._pose_fault) if (reason := check(row, image_index))), "")
         if not reason and "id" in row:
             if row["id"] in known:
                 raise ValueError(f"annotation id {row['id']!r} occurs more than once")
@@ -243,11 +243,12 @@ class _Reader:
             self.reading.leave_out(_called("annotation", number, row), reason)
         return not reason
 
-    def _fault(self, row: Mapping[str, Any], place: Mapping[ImageId, int]) -> str:
+    def _fault(self, row: Mapping[str, Any], image_index: Mapping[ImageId, int]) -> str:
         """Why an annotation's ids, box or area cannot be used; empty where they can."""
         checks = {
             "its id is no number or text": "id" not in row or is_id(row["id"]),
-            "it is on an image that the file does not list": is_id(row.get("image_id")) and row["image_id"] in place,
+            "it is on an image that the file does not list": is_id(row.get("image_id"))
+            and row["image_id"] in image_index,
             "its iscrowd is neither 0 nor 1": row.get("iscrowd") in (None, 0, 1),
         }
         wrong = next((reason for reason, fine in checks.items() if not fine), "")
@@ -256,7 +257,7 @@ class _Reader:
         fine = area is None or (_numbers([area], 1) and area > 0)
         return wrong or ("" if fine else "its area is no positive number")
 
-    def _pose_fault(self, row: Mapping[str, Any], place: Mapping[ImageId, int]) -> str:  # noqa: ARG002 - as `_fault`
+    def _pose_fault(self, row: Mapping[str, Any], image_index: Mapping[ImageId, int]) -> str:  # noqa: ARG002 - as `_fault`
         joints = row.get("keypoints")
         if joints is None or joints == []:
             return ""

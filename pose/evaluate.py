@@ -181,10 +181,10 @@ def _results(
 
 def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.float64]]:
     """Detections in place of labelled people, and their scores (N,)."""
-    place = {path: index for index, path in enumerate(people.images)}
+    image_index = {path: index for index, path in enumerate(people.images)}
     known = KnownImages(dict(zip(people.image_ids, people.images, strict=True)), people.category)
     found = read_boxes(detections, people.images, known=lambda: known, skeleton=people.skeleton)
-    image_of = np.concatenate([[0][:0], *([place[path]] * len(each.boxes) for path, each in found.items())])
+    image_of = np.concatenate([[0][:0], *([image_index[path]] * len(each.boxes) for path, each in found.items())])
     count = len(image_of)
     boxes = np.concatenate([np.empty((0, 4)), *(each.boxes for each in found.values())])
     scores = np.concatenate([np.empty(0), *(each.scores for each in found.values())])

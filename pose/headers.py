@@ -84,16 +84,16 @@ def _webp(head: bytes) -> Header | None:
 
 def _jpeg(content: bytes) -> Header | None:
     """None where the content ends before the frame's size, too."""
-    place, turned = 2, False
-    while place + 4 <= len(content):
-        if content[place] != 0xFF:
+    offset, turned = 2, False
+    while offset + 4 <= len(content):
+        if content[offset] != 0xFF:
             return None
-        marker = content[place + 1]
+        marker = content[offset + 1]
         if marker == 0xFF or marker in _JPEG_BARE:
-            place += 1 if marker == 0xFF else 2
+            offset += 1 if marker == 0xFF else 2
             continue
-        length = int.from_bytes(content[place + 2 : place + 4], "big")
-        segment = content[place + 4 : place + 2 + length]
+        length = int.from_bytes(content[offset + 2 : offset + 4], "big")
+        segment = content[offset + 4 : offset + 2 + length]
         if marker in _JPEG_FRAMES:
             if len(segment) < 5:
                 return None
@@ -101,7 +101,7 @@ def _jpeg(content: bytes) -> Header | None:
             return _sized("JPEG", width, height, turned=turned)
         if marker == 0xE1 and segment.startswith(_EXIF):
             turned = _orientation(segment[len(_EXIF) :]) >= 5
-        place += 2 + length
+        offset += 2 + length
     return None
 
 

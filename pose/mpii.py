@@ -50,8 +50,8 @@ def _assemble(folder: Path, labels: Path, content: Any, reading: Reading) -> Pos
     rows = [number for number, fault in enumerate(faults) if not fault]
     people = [content[number] for number in rows]
     reading.require("people", len(people))
-    place = {name: index for index, name in enumerate(dict.fromkeys(person["image"] for person in people))}
-    reading.used = {"images": len(place), "people": len(people)}
+    image_index = {name: index for index, name in enumerate(dict.fromkeys(person["image"] for person in people))}
+    reading.used = {"images": len(image_index), "people": len(people)}
     count = len(people)
     joints = np.array([person["joints"] for person in people], np.float64).reshape(count, len(MPII16), 2)
     seen = np.array([person["joints_vis"] for person in people], np.float64).reshape(count, len(MPII16))
@@ -63,9 +63,9 @@ def _assemble(folder: Path, labels: Path, content: Any, reading: Reading) -> Pos
     heads = _head_sizes(folder / HEAD_SIZES, images)
     return PoseData(
         skeleton=MPII16,
-        images=tuple(folder / "images" / name for name in place),
-        image_ids=tuple(range(len(place))),
-        image_of=np.array([place[person["image"]] for person in people], np.int64),
+        images=tuple(folder / "images" / name for name in image_index),
+        image_ids=tuple(range(len(image_index))),
+        image_of=np.array([image_index[person["image"]] for person in people], np.int64),
         person_ids=np.array(rows, object),
         boxes=np.concatenate((centre - half, centre + half), axis=1),
         keypoints=np.concatenate((joints - 1, np.where(seen > 0, 2.0, 0.0)[:, :, None]), axis=2),

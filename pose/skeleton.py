@@ -30,7 +30,7 @@ class Skeleton:
         if len(set(paired)) < len(paired):
             raise ValueError(f"flip_pairs {self.flip_pairs} name a joint twice")
         for name, places in (("flip_pairs", paired), ("limbs", sum(self.limbs, ())), ("upper_body", self.upper_body)):
-            wrong = [place for place in places if not 0 <= place < len(self.joints)]
+            wrong = [index for index in places if not 0 <= index < len(self.joints)]
             if wrong:
                 raise ValueError(f"{name} name joint {wrong[0]}, but there are {len(self.joints)}, counted from 0")
 

@@ -54,7 +54,7 @@ def write_synthetic(
             cv2.imwrite(str(unfinished / "images" / name), picture)
             height, width = picture.shape[:2]
             entries.append({"id": number, "file_name": name, "height": height, "width": width})
-            people += [{"id": len(people) + place, "image_id": number, **each} for place, each in enumerate(found, 1)]
+            people += [{"id": len(people) + index, "image_id": number, **each} for index, each in enumerate(found, 1)]
         category = {"id": 1, "name": "person", "keypoints": list(COCO17.joints), "skeleton": []}
         content = {"images": entries, "annotations": people, "categories": [category]}
         (unfinished / "person_keypoints.json").write_text(json.dumps(content), encoding="utf-8")
@@ -113,15 +113,15 @@ def _pose(middle: Points, size: float, rng: np.random.Generator) -> Points:
     head = shoulders + head_up * (NECK + HEAD) * size
     turned = rng.uniform(-0.5, 0.5)
     for name, (sideways, down) in FACE.items():
-        place = head + across * (sideways + turned * (abs(sideways) < 0.9)) * HEAD * size - head_up * down * HEAD * size
-        points[name] = (*place, HIDDEN if behind and "ear" not in name else SEEN)
+        point = head + across * (sideways + turned * (abs(sideways) < 0.9)) * HEAD * size - head_up * down * HEAD * size
+        points[name] = (*point, HIDDEN if behind and "ear" not in name else SEEN)
     for side, sign in (("left", 1), ("right", -1)):
         shoulder, hip = shoulders + sign * across * SHOULDER * size, hips + sign * across * HIP * size
         down = np.arctan2(-up[0], up[1])  # where a limb hangs
         arm = _limb(shoulder, down, rng.uniform((-0.4, -0.2), (2.6, 2.2)) * sign, np.array(ARM) * size)
         leg = _limb(hip, down, rng.uniform((-0.4, -1.4), (1.0, 0.2)) * sign, np.array(LEG) * size)
         places = zip(("shoulder", "elbow", "wrist", "hip", "knee", "ankle"), (*arm, *leg), strict=True)
-        points |= {f"{side}_{name}": (*place, SEEN) for name, place in places}
+        points |= {f"{side}_{name}": (*point, SEEN) for name, point in places}
     return np.array([points[name] for name in COCO17.joints])
 
 

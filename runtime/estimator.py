@@ -152,14 +152,16 @@ class PoseEstimator:
 
 
 def _in_batches(
-    items: Sequence[tuple[Image, NDArray[np.float64]]], largest: int
+    items: Sequence[tuple[Image, NDArray[np.float64]]], max_people: int
 ) -> Iterator[list[tuple[Image, NDArray[np.float64]]]]:
     """Images with their boxes, so many people at a time; an image of many people comes more than once."""
     parts = [
-        (image, boxes[start : start + largest]) for image, boxes in items for start in range(0, len(boxes), largest)
+        (image, boxes[start : start + max_people])
+        for image, boxes in items
+        for start in range(0, len(boxes), max_people)
     ]
     while parts:
-        fitting = int((np.cumsum([len(boxes) for _, boxes in parts]) <= largest).sum())
+        fitting = int((np.cumsum([len(boxes) for _, boxes in parts]) <= max_people).sum())
         yield parts[:fitting]
         parts = parts[fitting:]
 

@@ -120,9 +120,9 @@ def _ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
     counts = Counter(numbers.values())
     ids: dict[Path, ImageId] = {path: number for path, number in numbers.items() if counts[number] == 1}
     taken = set(ids.values())
-    for place, path in enumerate(pictures, 1):
+    for index, path in enumerate(pictures, 1):
         if path not in ids:
-            ids[path] = next(number for number in itertools.count(place, len(pictures)) if number not in taken)
+            ids[path] = next(number for number in itertools.count(index, len(pictures)) if number not in taken)
             taken.add(ids[path])
     return ids
 

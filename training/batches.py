@@ -99,8 +99,8 @@ class Batches:
 
     def _rows(self, step: int, size: int) -> Rows:
         """Who is in a step: everyone of an epoch once (or as often as the mix says), in an order of its own."""
-        epoch, place = divmod(step, max(1, self.epoch_people // size))
-        return self._order(epoch)[place * size : (place + 1) * size]
+        epoch, index = divmod(step, max(1, self.epoch_people // size))
+        return self._order(epoch)[index * size : (index + 1) * size]
 
     def _draw_order(self, epoch: int) -> Rows:
         rng = np.random.default_rng((self.seed, epoch, 0))

@@ -75,8 +75,8 @@ class Pack:
         """
         crops = np.empty((len(rows), *self.size, 3), np.uint8)
 
-        def one(place: int) -> None:
-            crops[place] = self._decoded(int(rows[place]))[..., ::-1]
+        def one(index: int) -> None:
+            crops[index] = self._decoded(int(rows[index]))[..., ::-1]
 
         list(threads.map(one, range(len(rows))))
         return crops
@@ -89,10 +89,10 @@ class Pack:
         except cv2.error:
             picture = None
         if picture is None or picture.shape[:2] != self.size:
-            shard, place = self.origins[row]
+            shard, index = self.origins[row]
             kind = f"is of {found[0]}x{found[1]}" if found and found != self.size else "does not decode as a JPEG"
             raise ValueError(
-                f"{self.shards[shard]}, row {place}: the picture {kind}, expected {self.size[0]}x{self.size[1]}; "
+                f"{self.shards[shard]}, row {index}: the picture {kind}, expected {self.size[0]}x{self.size[1]}; "
                 "copy the pack again or pack again"
             )
         return picture.astype(np.uint8, copy=False)

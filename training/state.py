@@ -101,16 +101,16 @@ def check_moments(found: Mapping[str, Any], optimiser: Optimizer) -> None:
     if not isinstance(state, dict):
         raise ValueError(f"optimiser.state is a {type(state).__name__}, expected tensors by parameter")
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    for place, moments in state.items():
-        if not isinstance(place, int) or not 0 <= place < len(parameters):
+    for index, moments in state.items():
+        if not isinstance(index, int) or not 0 <= index < len(parameters):
             raise ValueError(f"optimiser.state is of {len(parameters)} parameters, but has one more")
         if not isinstance(moments, dict) or moments.keys() != MOMENTS:
-            raise ValueError(f"optimiser.state[{place}] does not hold {', '.join(sorted(MOMENTS))}")
+            raise ValueError(f"optimiser.state[{index}] does not hold {', '.join(sorted(MOMENTS))}")
         for name, tensor in moments.items():
-            wanted = parameters[place] if name != "step" else None
-            _check_tensor(f"optimiser.state[{place}].{name}", tensor, wanted)
+            wanted = parameters[index] if name != "step" else None
+            _check_tensor(f"optimiser.state[{index}].{name}", tensor, wanted)
             if name != "exp_avg" and bool((tensor < 0).any()):
-                raise ValueError(f"optimiser.state[{place}].{name} is below 0")
+                raise ValueError(f"optimiser.state[{index}].{name} is below 0")
 
 
 def _check_tensor(key: str, found: Any, wanted: Tensor | None) -> None:

@@ -32,6 +32,6 @@ def held_out_metrics(
         parts.append((rows, points, truth, areas))
     # Nobody is counted twice: every process brought its own rows, and no sampler filled them up.
     gathered = [part for share in processes.gather(parts) for part in share]
-    rows, points, truth, areas = (np.concatenate([part[place] for part in gathered]) for place in range(4))
+    rows, points, truth, areas = (np.concatenate([part[index] for part in gathered]) for index in range(4))
     order = np.argsort(rows)
     return metrics_by_person(points[order], truth[order], areas[order], people.spec)

@@ -75,11 +75,11 @@ class ConditionalWeighting(nn.Module):
 
     def _across(self, maps: Sequence[Tensor]) -> list[Tensor]:
         coarsest = len(maps) - 1
-        pooled = [F.avg_pool2d(x, 1 << (coarsest - place)) if place < coarsest else x for place, x in enumerate(maps)]
+        pooled = [F.avg_pool2d(x, 1 << (coarsest - index)) if index < coarsest else x for index, x in enumerate(maps)]
         gates = self.across(torch.cat(pooled, dim=1)).split(self.halves, dim=1)
         return [
-            x * (F.interpolate(gate, scale_factor=float(1 << (coarsest - place))) if place < coarsest else gate)
-            for place, (x, gate) in enumerate(zip(maps, gates, strict=True))
+            x * (F.interpolate(gate, scale_factor=float(1 << (coarsest - index))) if index < coarsest else gate)
+            for index, (x, gate) in enumerate(zip(maps, gates, strict=True))
         ]
 
 
@@ -92,7 +92,7 @@ def exchange_path(channels: Sequence[int], source: int, target: int) -> nn.Modul
         return nn.Sequential(conv_norm(channels[source], channels[target]), up)
     steps = [
         separable(channels[source], channels[target if last else source], 2, relu=not last)
-        for last in (place == target - source - 1 for place in range(target - source))
+        for last in (index == target - source - 1 for index in range(target - source))
     ]
     return nn.Sequential(*steps)
 
@@ -141,7 +141,7 @@ class LiteHRNet(nn.Module):
         self.stem = Stem()
         self.opened = nn.ModuleList([separable(STEM, CHANNELS[0])])
         self.opened.append(separable(STEM, CHANNELS[1], 2))
-        self.opened.extend(separable(CHANNELS[place - 1], CHANNELS[place], 2) for place in (2, 3))
+        self.opened.extend(separable(CHANNELS[index - 1], CHANNELS[index], 2) for index in (2, 3))
         self.stages = nn.ModuleList(
             nn.ModuleList(Module(CHANNELS[:branches]) for _ in range(count))
             for branches, count in zip((2, 3, 4), modules, strict=True)
@@ -152,9 +152,9 @@ class LiteHRNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         maps = [self.opened[0](x), self.opened[1](x)]
-        for place, stage in enumerate(self.stages):
-            if place:
-                maps = [*maps, self.opened[place + 1](maps[-1])]
+        for index, stage in enumerate(self.stages):
+            if index:
+                maps = [*maps, self.opened[index + 1](maps[-1])]
             assert isinstance(stage, nn.ModuleList)
             maps = reduce(lambda kept, module: module(kept), stage, maps)
         return self.head(self.gather(maps))

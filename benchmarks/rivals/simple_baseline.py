@@ -60,8 +60,8 @@ class ResNet50(nn.Module):
         blocks, inputs = [], 64
         for stage, count in enumerate((3, 4, 6, 3)):
             width = 64 << stage
-            for place in range(count):
-                blocks.append(Bottleneck(inputs, width, stride=2 if stage and not place else 1))
+            for index in range(count):
+                blocks.append(Bottleneck(inputs, width, stride=2 if stage and not index else 1))
                 inputs = 4 * width
         self.blocks = nn.Sequential(*blocks)
 
@@ -96,8 +96,8 @@ class MobileNetV2(nn.Module):
         layers: list[nn.Module] = [conv_norm(3, 32, 3, 2), nn.ReLU6()]
         inputs = 32
         for expansion, outputs, repeats, stride in self.ROWS:
-            for place in range(repeats):
-                layers.append(InvertedResidual(inputs, outputs, 1 if place else stride, expansion))
+            for index in range(repeats):
+                layers.append(InvertedResidual(inputs, outputs, 1 if index else stride, expansion))
                 inputs = outputs
         self.layers = nn.Sequential(*layers, conv_norm(inputs, self.channels), nn.ReLU6())
 

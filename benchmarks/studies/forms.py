@@ -47,8 +47,8 @@ def measure(batches: tuple[int, ...], rounds: int, threads: int | None) -> dict[
     torch.manual_seed(0)
     nodes, sessions = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for place, (name, build) in enumerate(networks().items()):
-            path = Path(folder) / f"{place}.onnx"
+        for index, (name, build) in enumerate(networks().items()):
+            path = Path(folder) / f"{index}.onnx"
             module = build()
             model = export_module(module, SIZE, path)
             nodes[name] = len(model.graph.node)

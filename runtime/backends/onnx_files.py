@@ -39,33 +39,33 @@ def _reads(part: memoryview, kind: str, depth: int) -> bool:
 
 def _fields(part: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Each field's number and value: a varint's number, the content of bytes and messages, 0 for the others."""
-    place, end = 0, len(part)
-    while place < end:
-        key, place = _varint(part, place)
+    offset, end = 0, len(part)
+    while offset < end:
+        key, offset = _varint(part, offset)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            value, place = _varint(part, place)
+            value, offset = _varint(part, offset)
             yield number, value
         elif wire == _BYTES:
-            length, place = _varint(part, place)
-            if length > end - place:
+            length, offset = _varint(part, offset)
+            if length > end - offset:
                 raise ValueError("it is no whole ONNX model: a field goes on past its end")
-            yield number, part[place : place + length]
-            place += length
+            yield number, part[offset : offset + length]
+            offset += length
         elif wire in (_FIXED64, _FIXED32):
             yield number, 0
-            place += 8 if wire == _FIXED64 else 4
+            offset += 8 if wire == _FIXED64 else 4
         else:
             raise ValueError(f"it is no ONNX model: a field has wire type {wire}")
 
 
-def _varint(part: memoryview, place: int) -> tuple[int, int]:
+def _varint(part: memoryview, offset: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
-        if place >= len(part):
+        if offset >= len(part):
             raise ValueError("it is no whole ONNX model: a number is cut off")
-        byte = part[place]
-        value, place = value | (byte & 0x7F) << shift, place + 1
+        byte = part[offset]
+        value, offset = value | (byte & 0x7F) << shift, offset + 1
         if byte < 0x80:
-            return value, place
+            return value, offset
     raise ValueError("it is no ONNX model: a number has more than ten bytes")

@@ -78,9 +78,9 @@ class DeviceArray:
         if stream != -1:
             self.stream.synchronize()
         managed = _ManagedTensor.of(self.address, self.shape, *self.__dlpack_device__())
-        place = ctypes.addressof(managed)
-        _exported[place] = managed
-        return _python.PyCapsule_New(place, CAPSULE, None)
+        address = ctypes.addressof(managed)
+        _exported[address] = managed
+        return _python.PyCapsule_New(address, CAPSULE, None)
 
 
 class _Tensor(ctypes.Structure):
@@ -125,8 +125,8 @@ _exported: dict[int, _ManagedTensor] = {}
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-def _let_go(place: int) -> None:
-    _exported.pop(place, None)
+def _let_go(address: int) -> None:
+    _exported.pop(address, None)
 
 
 _python = ctypes.pythonapi

@@ -146,9 +146,9 @@ class Kernels:
         if name not in self._loaded:
             self._loaded[name] = call(cuda.driver.cuLibraryGetKernel, self._library, name.encode())
         addresses = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(argument) for argument in arguments))
-        place = ctypes.addressof(addresses)
+        address = ctypes.addressof(addresses)
         kernel = int(self._loaded[name])
-        call(cuda.driver.cuLaunchKernel, kernel, *grid, 1, threads, 1, 1, shared, stream, place, 0)
+        call(cuda.driver.cuLaunchKernel, kernel, *grid, 1, threads, 1, 1, shared, stream, address, 0)
 
 
 def ema_bytes(channels: int, height: int, width: int) -> int:

@@ -45,14 +45,14 @@ class Lane:
         self.pixels: list[HostDeviceBuffer] = []  # by place of a frame in its batch; they grow
         self.owners: list[Any] = []
 
-    def room_for(self, place: int, size: int) -> HostDeviceBuffer:
+    def room_for(self, index: int, size: int) -> HostDeviceBuffer:
         """Memory for a frame's bytes."""
-        if place == len(self.pixels):
+        if index == len(self.pixels):
             self.pixels.append(HostDeviceBuffer((size,), np.uint8))
-        elif self.pixels[place].bytes < size:
-            self.pixels.pop(place).close()
-            self.pixels.insert(place, HostDeviceBuffer((size,), np.uint8))
-        return self.pixels[place]
+        elif self.pixels[index].bytes < size:
+            self.pixels.pop(index).close()
+            self.pixels.insert(index, HostDeviceBuffer((size,), np.uint8))
+        return self.pixels[index]
 
     def close(self) -> None:
         self._undo.close()
@@ -111,7 +111,7 @@ class CudaPipeline:
         """Enqueue a batch; the lane that it is on, and its people."""
         if not self.session.is_open:
             raise ValueError("the session is closed")
-        place, lane = self._turn % LANES, self._lanes[self._turn % LANES]
+        index, lane = self._turn % LANES, self._lanes[self._turn % LANES]
         items = [(image, boxes) for image, boxes in items if len(boxes)]
         people = sum(len(boxes) for _, boxes in items)
         if people == 0:
@@ -121,12 +121,12 @@ class CudaPipeline:
         self._fill(lane, items)
         lane.people.host[0] = people
         bucket = self.session.bucket(people)
-        if (bucket, place) not in self._graphs:
-            self._graphs[bucket, place] = self._capture(bucket, lane)
+        if (bucket, index) not in self._graphs:
+            self._graphs[bucket, index] = self._capture(bucket, lane)
         stream = self.session.stream
         lane.uploaded.record(self._uploads)
         stream.wait_for(lane.uploaded)
-        self._graphs[bucket, place].launch(stream)
+        self._graphs[bucket, index].launch(stream)
         lane.done.record(stream)
         return lane, people
 
@@ -146,16 +146,16 @@ class CudaPipeline:
         """Pixels to the device; boxes and the table of frames to pinned memory, from where the graph takes them."""
         lane.owners.clear()
         start = 0
-        for place, (image, boxes) in enumerate(items):
-            frame = self._on_device(lane, place, image)
+        for index, (image, boxes) in enumerate(items):
+            frame = self._on_device(lane, index, image)
             record = FrameRecord(frame.address, 0, frame.stride, 0, frame.width, frame.height, BGR)
-            lane.frames.host[place] = np.frombuffer(bytes(record), np.uint8)
+            lane.frames.host[index] = np.frombuffer(bytes(record), np.uint8)
             lane.boxes.host[start : start + len(boxes)] = boxes
-            lane.frame_of.host[start : start + len(boxes)] = place
+            lane.frame_of.host[start : start + len(boxes)] = index
             lane.owners.append(frame.owner)
             start += len(boxes)
 
-    def _on_device(self, lane: Lane, place: int, image: Any) -> DeviceFrame:
+    def _on_device(self, lane: Lane, index: int, image: Any) -> DeviceFrame:
         """An image's own memory, read once its writer is done, or its copy on the device."""
         if is_on_gpu(image):
             frame = DeviceFrame.of(image, self.session.gpu, self._uploads)
@@ -163,7 +163,7 @@ class CudaPipeline:
                 lane.uploaded.record(Stream(frame.producer))
                 self._uploads.wait_for(lane.uploaded)
             return frame
-        pixels = lane.room_for(place, image.size)
+        pixels = lane.room_for(index, image.size)
         pixels.host[: image.size].reshape(image.shape)[:] = image
         pixels.upload(image.size, self._uploads)
         height, width = image.shape[:2]

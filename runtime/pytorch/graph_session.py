@@ -51,18 +51,18 @@ class TorchGraphSession(GraphSession):
     ) -> None:
         del threads
         self.form = form or TorchForm()
-        place = choose_device("cuda" if device == "auto" else device)
-        if place.type != "cuda":
+        torch_device = choose_device("cuda" if device == "auto" else device)
+        if torch_device.type != "cuda":
             raise ValueError(f"device is {device}, but {self.form.name} runs on a GPU: device cuda, or weights")
         checkpoint = load_checkpoint(path, content=content)
-        gpu = place.index or 0
+        gpu = torch_device.index or 0
         use_device(gpu)
-        self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, place)
-        torch.cuda.synchronize(place)  # the weights were brought there on another stream than ours
+        self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, torch_device)
+        torch.cuda.synchronize(torch_device)  # the weights were brought there on another stream than ours
         super().__init__(checkpoint.spec, gpu, BUCKETS, stream)
-        self._torch_stream = torch.cuda.ExternalStream(self.stream.handle, place)
-        self._crops: Any = view(self.crops, place)
-        self._heatmaps: Any = view(self.heatmaps, place)
+        self._torch_stream = torch.cuda.ExternalStream(self.stream.handle, torch_device)
+        self._crops: Any = view(self.crops, torch_device)
+        self._heatmaps: Any = view(self.heatmaps, torch_device)
         self._pool = torch.cuda.graph_pool_handle()  # the graphs' results are copied out, so that they may share it
 
     def prepare(self, bucket: int) -> Views:

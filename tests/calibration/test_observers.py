@@ -34,7 +34,7 @@ def test_mse_is_the_least_squared_error_of_all_thresholds(bell) -> None:
         return float(np.square(np.rint(bell / scale).clip(-127, 127) * scale - bell).mean())
 
     width = observer.limit / BINS
-    tried = [error(width * place) for place in range(200, BINS, 8) if width * place < observer.largest]
+    tried = [error(width * place) for place in range(200, BINS, 8) if width * place < observer.amax]
     assert error(observer.threshold("mse")) <= 1.02 * min(tried)
 
 

@@ -23,7 +23,7 @@ def test_they_survive_a_file(ranges, tmp_path: Path) -> None:
     write_ranges(tmp_path / "ranges.json", ranges)
     again = read_ranges(tmp_path / "ranges.json")
     assert again.thresholds("mse") == ranges.thresholds("mse")
-    assert again.largest == ranges.largest
+    assert again.amax == ranges.amax
 
 
 def test_a_killed_collection_goes_on_to_the_same_ranges(graph, samples, ranges, tiny_checkpoint, tmp_path, monkeypatch):
@@ -51,7 +51,7 @@ def test_ranges_that_are_there_are_read(graph, samples, ranges, tiny_checkpoint,
     write_ranges(tmp_path / "ranges.json", ranges)
     monkeypatch.setattr(module, "_Instrumented", None)  # nothing is run
     again = collect_ranges(graph, samples[0], tiny_checkpoint.spec, tmp_path / "ranges.json")
-    assert again.largest == ranges.largest
+    assert again.amax == ranges.amax
 
 
 def test_ranges_of_other_weights_are_refused(graph, ranges, tmp_path: Path) -> None:
