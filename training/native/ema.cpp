@@ -90,40 +90,22 @@ struct Place {
         at = image * all * j.cells() + group * j.width * channel;
     }
 
-    static Vector<T> side_by_side(const S* from) {
-        Vector<T> vector;
-        if constexpr (sizeof(S) == sizeof(T)) {
-            std::memcpy(&vector, from, sizeof vector);
-        } else {
-            for (int l = 0; l < LANES<T>; ++l) vector[l] = widen(from[l]);
-        }
-        return vector;
-    }
-
     Vector<T> read(const S* tensor, Index of_group, Index p) const {
         const S* const from = tensor + at + of_group * channel + p * cell;
         const Index step = width * channel;
-        alignas(VECTOR_BYTES) T values[LANES<T>] = {};
-        if (lanes < LANES<T>) {
-            for (int l = 0; l < lanes; ++l) values[l] = widen(from[l * step]);
-        } else if (step == 1) {
-            return side_by_side(from);
-        } else {
-            for (int l = 0; l < LANES<T>; ++l) values[l] = widen(from[l * step]);
-        }
-        return *reinterpret_cast<Vector<T>*>(values);
+        if (lanes == LANES<T> && step == 1) return lehrnet::read<T>(from);
+        alignas(VECTOR_BYTES) S values[LANES<T>] = {};
+        for (int l = 0; l < lanes; ++l) values[l] = from[l * step];
+        return lehrnet::read<T>(values);
     }
 
     void write(S* tensor, Index of_group, Index p, Vector<T> vector) const {
         S* const to = tensor + at + of_group * channel + p * cell;
         const Index step = width * channel;
-        if (lanes < LANES<T>) {
-            for (int l = 0; l < lanes; ++l) narrow(vector[l], to[l * step]);
-        } else if (step == 1 && sizeof(S) == sizeof(T)) {
-            std::memcpy(to, &vector, sizeof vector);
-        } else {
-            for (int l = 0; l < LANES<T>; ++l) narrow(vector[l], to[l * step]);
-        }
+        if (lanes == LANES<T> && step == 1) return lehrnet::write<LANES<T>>(vector, to);
+        alignas(VECTOR_BYTES) S values[LANES<T>];
+        lehrnet::write<LANES<T>>(vector, values);
+        for (int l = 0; l < lanes; ++l) to[l * step] = values[l];
     }
 };
 

@@ -7,6 +7,10 @@
 #include <cstring>
 #include <new>
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 #define LEHRNET_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace lehrnet {
@@ -49,6 +53,48 @@ inline void narrow(float value, BFloat16& to) {  // to the nearest, ties to even
     std::memcpy(&bits, &value, sizeof bits);
     const std::uint32_t rounded = bits + 0x7FFF + ((bits >> 16) & 1);
     to.bits = static_cast<std::uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? (bits >> 16) | 0x40 : rounded >> 16);
+}
+
+typedef std::uint32_t Words __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef std::uint16_t Halves __attribute__((vector_size(VECTOR_BYTES / 2), may_alias));
+
+inline Vector<float> widen(Halves halves) { return (Vector<float>)(__builtin_convertvector(halves, Words) << 16); }
+
+inline Halves narrow(Vector<float> values) {
+#ifdef __AVX512BF16__  // the same but for numbers below 2^-126, which become 0
+    return (Halves)_mm512_cvtneps_pbh((__m512)values);
+#else
+    const Words bits = (Words)values, rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    return __builtin_convertvector(values == values ? rounded : bits >> 16 | 0x40, Halves);
+#endif
+}
+
+// COUNT values that lie side by side, in the first lanes of a vector; what the other lanes hold is never written.
+template <class T, int COUNT = LANES<T>>
+inline Vector<T> read(const T* from) {
+    Vector<T> values = {};
+    std::memcpy(&values, from, COUNT * sizeof(T));
+    return values;
+}
+template <class T, int COUNT = LANES<T>>
+inline Vector<T> read(const BFloat16* from) {
+    Halves halves = {};
+    std::memcpy(&halves, from, COUNT * sizeof(BFloat16));
+    return widen(halves);
+}
+
+template <int COUNT>
+inline void write(Vector<float> values, float* to) {
+    std::memcpy(to, &values, COUNT * sizeof(float));
+}
+template <int COUNT>
+inline void write(Vector<double> values, double* to) {
+    std::memcpy(to, &values, COUNT * sizeof(double));
+}
+template <int COUNT>
+inline void write(Vector<float> values, BFloat16* to) {
+    const Halves halves = narrow(values);
+    std::memcpy(to, &halves, COUNT * sizeof(BFloat16));
 }
 
 // Element types as Python names them, and the type in which each is computed.

@@ -31,11 +31,32 @@ struct Chunks {
     Index end(Index chunk) const { return (chunk + 1) * each < rows ? (chunk + 1) * each : rows; }
 };
 
-// work(first channel, width as a constant) over channels in strips that registers hold.
-template <class Work>
+// A strip of W channels: as many vectors as registers hold, or a part of one.
+template <class T, int W>
+struct Strip {
+    static constexpr int EACH = W < LANES<T> ? W : LANES<T>, COUNT = W / EACH;
+    Vector<T> of[COUNT];
+
+    template <class S>
+    static Strip at(const S* from) {
+        Strip strip;
+        for (int k = 0; k < COUNT; ++k) strip.of[k] = read<T, EACH>(from + k * EACH);
+        return strip;
+    }
+    template <class S>
+    void to(S* values) const {
+        for (int k = 0; k < COUNT; ++k) write<EACH>(of[k], values + k * EACH);
+    }
+};
+
+// work(first channel, width as a constant) over channels in strips.
+template <class T, class Work>
 inline void strips(Index channels, const Work& work) {
+    constexpr int L = LANES<T>;
     Index c = 0;
-    for (; c + 32 <= channels; c += 32) work(c, std::integral_constant<int, 32>{});
+    for (; c + 4 * L <= channels; c += 4 * L) work(c, std::integral_constant<int, 4 * L>{});
+    for (; c + 2 * L <= channels; c += 2 * L) work(c, std::integral_constant<int, 2 * L>{});
+    for (; c + L <= channels; c += L) work(c, std::integral_constant<int, L>{});
     for (; c + 8 <= channels; c += 8) work(c, std::integral_constant<int, 8>{});
     for (; c < channels; ++c) work(c, std::integral_constant<int, 1>{});
 }
@@ -48,8 +69,8 @@ inline void blocks(Index begin, Index end, Index channels, const Work& work) {
 }
 
 // y = x * factor + constant, written once so that forward and backward agree on where ReLU cuts.
-template <class T>
-inline T line(T x, T factor, T constant) {
+template <class V>
+inline V line(V x, V factor, V constant) {
     return x * factor + constant;
 }
 
@@ -57,20 +78,22 @@ inline T line(T x, T factor, T constant) {
 template <class S, class T>
 void chunk_moments(const Job& j, const S* x, Index begin, Index end, T* means, T* squares) {
     const T per_row = 1 / static_cast<T>(end - begin);
-    strips(j.channels, [&](Index c, auto width) {
-        constexpr int W = decltype(width)::value;
-        T mean[W] = {}, square[W] = {};
+    strips<T>(j.channels, [&](Index c, auto width) {
+        using Part = Strip<T, decltype(width)::value>;
+        Part mean = {}, square = {};
         for (Index r = begin; r < end; ++r) {
-            for (int k = 0; k < W; ++k) mean[k] += widen(x[r * j.channels + c + k]);
+            const Part row = Part::at(x + r * j.channels + c);
+            for (int k = 0; k < Part::COUNT; ++k) mean.of[k] += row.of[k];
         }
-        for (int k = 0; k < W; ++k) mean[k] *= per_row;
+        for (int k = 0; k < Part::COUNT; ++k) mean.of[k] *= per_row;
         for (Index r = begin; r < end; ++r) {
-            for (int k = 0; k < W; ++k) {
-                const T off = widen(x[r * j.channels + c + k]) - mean[k];
-                square[k] += off * off;
+            const Part row = Part::at(x + r * j.channels + c);
+            for (int k = 0; k < Part::COUNT; ++k) {
+                const Vector<T> off = row.of[k] - mean.of[k];
+                square.of[k] += off * off;
             }
         }
-        for (int k = 0; k < W; ++k) means[c + k] = mean[k], squares[c + k] = square[k];
+        mean.to(means + c), square.to(squares + c);
     });
 }
 
@@ -117,18 +140,20 @@ struct Lines {
 template <class S, class T, bool SUM, bool RELU>
 inline void apply_rows(const Job& j, const Lines<T>& lines, const S* x, const S* shortcut, Index begin, Index end,
                        S* __restrict out) {
-    strips(j.channels, [&](Index c, auto width) {
-        constexpr int W = decltype(width)::value;
-        T factor[W], constant[W];
-        for (int k = 0; k < W; ++k) factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
+    strips<T>(j.channels, [&](Index c, auto width) {
+        using Part = Strip<T, decltype(width)::value>;
+        const Part factor = Part::at(lines.factor.data() + c), constant = Part::at(lines.constant.data() + c);
         for (Index r = begin; r < end; ++r) {
             const Index at = r * j.channels + c;
-            for (int k = 0; k < W; ++k) {
-                T value = line<T>(widen(x[at + k]), factor[k], constant[k]);
-                if (SUM) value += widen(shortcut[at + k]);
-                if (RELU) value = value < 0 ? 0 : value;  // NaN stays
-                narrow(value, out[at + k]);
+            Part row = Part::at(x + at), other = {};
+            if (SUM) other = Part::at(shortcut + at);
+            for (int k = 0; k < Part::COUNT; ++k) {
+                Vector<T>& value = row.of[k];
+                value = line(value, factor.of[k], constant.of[k]);
+                if (SUM) value += other.of[k];
+                if (RELU) value = value < 0 ? Vector<T>{} : value;  // NaN stays
             }
+            row.to(out + at);
         }
     });
 }
@@ -154,57 +179,50 @@ void forward(const Job& j, const T* scale, const T* shift, T* mean, T* variance,
     apply<S, T, false, false>(j, lines, x, shortcut, out);
 }
 
-// The gradient past ReLU: where the output of a sum is known, by it; else by x's own line.
+// Sums of the gradient, and of the gradient times x's deviation, of some rows; keeps the shortcut's gradient. Where ReLU
+// cut is seen from the output of a sum; else from x's own line.
 template <class S, class T, bool SUM, bool RELU>
-inline T past_relu(T grad, T x, const S* out, T factor, T constant) {
-    if (!RELU) return grad;
-    if (SUM) return widen(*out) <= 0 ? 0 : grad;
-    return line<T>(x, factor, constant) <= 0 ? 0 : grad;
-}
-
-// Sums of the gradient, and of the gradient times x's deviation, of some rows; keeps the shortcut's gradient.
-template <class S, class T, bool SUM, bool RELU>
-inline void add_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, const S* out, const S* grad, S* __restrict kept,
-                Index begin, Index end, T* sums) {
-    strips(j.channels, [&](Index c, auto width) {
-        constexpr int W = decltype(width)::value;
-        T total[W], product[W], factor[W], constant[W], middle[W];
-        for (int k = 0; k < W; ++k) {
-            factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k], middle[k] = mean[c + k];
-            total[k] = sums[c + k], product[k] = sums[j.channels + c + k];
-        }
+inline void add_sums(const Job& j, const Lines<T>& lines, const T* mean, const S* x, const S* out, const S* grad,
+                     S* __restrict kept, Index begin, Index end, T* sums) {
+    strips<T>(j.channels, [&](Index c, auto width) {
+        using Part = Strip<T, decltype(width)::value>;
+        const Part factor = Part::at(lines.factor.data() + c), constant = Part::at(lines.constant.data() + c);
+        const Part middle = Part::at(mean + c);
+        Part total = Part::at(sums + c), product = Part::at(sums + j.channels + c);
         for (Index r = begin; r < end; ++r) {
             const Index at = r * j.channels + c;
-            for (int k = 0; k < W; ++k) {
-                const T value = widen(x[at + k]);
-                const T own = past_relu<S, T, SUM, RELU>(widen(grad[at + k]), value, out + at + k, factor[k], constant[k]);
-                if (SUM) narrow(own, kept[at + k]);
-                total[k] += own;
-                product[k] += own * (value - middle[k]);
+            const Part row = Part::at(x + at);
+            Part own = Part::at(grad + at), seen = {};
+            if (SUM && RELU) seen = Part::at(out + at);
+            for (int k = 0; k < Part::COUNT; ++k) {
+                if (RELU && !SUM) seen.of[k] = line(row.of[k], factor.of[k], constant.of[k]);
+                if (RELU) own.of[k] = seen.of[k] <= 0 ? Vector<T>{} : own.of[k];
+                total.of[k] += own.of[k];
+                product.of[k] += own.of[k] * (row.of[k] - middle.of[k]);
             }
+            if (SUM) own.to(kept + at);
         }
-        for (int k = 0; k < W; ++k) sums[c + k] = total[k], sums[j.channels + c + k] = product[k];
+        total.to(sums + c), product.to(sums + j.channels + c);
     });
 }
 
 template <class S, class T, bool SUM, bool RELU>
 inline void spread_rows(const Job& j, const Lines<T>& lines, const T* slope, const T* offset, const S* x, const S* grad,
                         const S* kept, Index begin, Index end, S* __restrict grad_x) {
-    strips(j.channels, [&](Index c, auto width) {
-        constexpr int W = decltype(width)::value;
-        T factor[W], constant[W], by_x[W], rest[W];
-        for (int k = 0; k < W; ++k) {
-            factor[k] = lines.factor[c + k], constant[k] = lines.constant[c + k];
-            by_x[k] = slope[c + k], rest[k] = offset[c + k];
-        }
+    strips<T>(j.channels, [&](Index c, auto width) {
+        using Part = Strip<T, decltype(width)::value>;
+        const Part factor = Part::at(lines.factor.data() + c), constant = Part::at(lines.constant.data() + c);
+        const Part by_x = Part::at(slope + c), rest = Part::at(offset + c);
         for (Index r = begin; r < end; ++r) {
             const Index at = r * j.channels + c;
-            for (int k = 0; k < W; ++k) {
-                const T value = widen(x[at + k]);
-                T own = widen(SUM ? kept[at + k] : grad[at + k]);
-                if (!SUM) own = past_relu<S, T, SUM, RELU>(own, value, nullptr, factor[k], constant[k]);
-                narrow(factor[k] * own + by_x[k] * value + rest[k], grad_x[at + k]);
+            const Part row = Part::at(x + at);
+            Part own = Part::at((SUM ? kept : grad) + at);
+            for (int k = 0; k < Part::COUNT; ++k) {
+                Vector<T>& value = own.of[k];
+                if (RELU && !SUM) value = line(row.of[k], factor.of[k], constant.of[k]) <= 0 ? Vector<T>{} : value;
+                value = factor.of[k] * value + (by_x.of[k] * row.of[k] + rest.of[k]);
             }
+            own.to(grad_x + at);
         }
     });
 }
