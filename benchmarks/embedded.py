@@ -98,7 +98,7 @@ class EmbeddedSession:
         return keypoints
 
     def crop(self, image: Image, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised crops (N, 3, H, W)."""
+        """Normalized crops (N, 3, H, W)."""
         crops = np.empty((len(boxes), 3, *self.input_size), np.float32)
         self._call("crop", _picture(image), boxes, len(boxes), crops, crops.size)
         return crops

@@ -61,7 +61,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "sampling, the definition": lambda: each(crop.sample_bilinear),
         "sampling, NumPy by rows and columns": lambda: each(crop.sample_upright),
         "sampling, OpenCV's warp": lambda: each(crop.sample_by_opencv),
-        "crop_people (sampled and normalised)": lambda: crop.crop_people(frame, boxes, COCO),
+        "crop_people (sampled and normalized)": lambda: crop.crop_people(frame, boxes, COCO),
     }
     races = {
         "decode": race(decoding, "quarter by a loop over people and joints", rounds),

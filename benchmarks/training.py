@@ -77,7 +77,7 @@ def describe(facts: dict[str, Any]) -> str:
 def _speed_of_loading(people: Batches, batch: int, steps: int) -> float:
     def load(step: int) -> None:
         people.of_step(step, batch, Augmentation())
-        _synchronise(people.device)
+        _synchronize(people.device)
 
     return _speed(load, batch, 4 * steps)
 
@@ -85,7 +85,7 @@ def _speed_of_loading(people: Batches, batch: int, steps: int) -> float:
 def _speeds_of_steps(
     variant: str, people: Batches, batch: int, steps: int, subjects: Mapping[str, bool]
 ) -> dict[str, NDArray[np.float64]]:
-    """Whole steps of the trainer, with the loader, the optimiser and the log, but without validation and saving.
+    """Whole steps of the trainer, with the loader, the optimizer and the log, but without validation and saving.
 
     Each of `subjects`, with fused operators or without, takes a step in turn.
     """
@@ -113,6 +113,6 @@ def _speed(work: Callable[[int], None], batch: int, steps: int) -> float:
     return round(batch / float(np.median(seconds[WARM_UP:])), 1)
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -12,10 +12,10 @@ from ..pose.drift import Drift
 from .graph import Graph
 from .judge import Judge
 from .observers import Method
-from .quantize import TENSORRT, quantise
+from .quantize import TENSORRT, quantize
 from .ranges import Ranges
 from .target import modelled_seconds
-from .units import Unit, convs_of, quantisable_units, total_macs
+from .units import Unit, convs_of, quantizable_units, total_macs
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Wraps a loop in a progress bar: the things, what they are called, and how many there are."""
@@ -157,10 +157,10 @@ def search(
     drift is a hundredth of INT8's. The written graph is judged once more, as it is.
     """
     thresholds, non_negative = ranges.thresholds(method), ranges.non_negative
-    units = quantisable_units(graph)
+    units = quantizable_units(graph)
 
     def built(chosen: Iterable[Unit]) -> ModelProto:
-        return quantise(graph, convs_of(chosen), thresholds, non_negative, TENSORRT)
+        return quantize(graph, convs_of(chosen), thresholds, non_negative, TENSORRT)
 
     sensitivity = {
         unit.name: judge(built([unit]), effort.sensitivity_batches).oks_drop

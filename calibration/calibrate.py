@@ -1,4 +1,4 @@
-"""A calibration from its settings to what quantisers work with: read the people, divide them, collect ranges, judge."""
+"""A calibration from its settings to what quantizers work with: read the people, divide them, collect ranges, judge."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: a network learns, from its own FP32 heatmaps, to bear the rounding of INT8.
+"""Quantization-aware fine-tuning: a network learns, from its own FP32 heatmaps, to bear the rounding of INT8.
 
 What is trained is the folded network, whose weights are the ones that INT8 rounds; afterwards the norms are unfolded
 again, so that the result is an ordinary checkpoint: it is exported, calibrated and judged like any other.
@@ -86,26 +86,26 @@ def finetune(
             _keep_zero(module)
     for path, scale in scales.items():
         _replace(student, path, RoundedConv(_conv(student, path), scale))
-    optimiser = torch.optim.Adam((p for p in student.parameters()), lr=tuning.learning_rate)
+    optimizer = torch.optim.Adam((p for p in student.parameters()), lr=tuning.learning_rate)
     identity = str((asdict(tuning), sorted(scales.items()), len(crops)))
-    for step in range(_resume(state, identity, student, optimiser, tuning.steps), tuning.steps):
+    for step in range(_resume(state, identity, student, optimizer, tuning.steps), tuning.steps):
         rng = np.random.default_rng((tuning.seed, step))
         shown = crops[np.sort(rng.choice(len(crops), min(tuning.batch, len(crops)), replace=False))]
         batch = torch.from_numpy(shown[..., ::-1].copy() if rng.random() < 1 / 2 else shown)
         with torch.no_grad():
             wanted = network(batch)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = tuning.learning_rate * (1 + math.cos(math.pi * step / tuning.steps)) / 2
         loss = F.mse_loss(student(batch), wanted) / wanted.square().mean()
         found = loss.item()
         if not math.isfinite(found):
             raise RuntimeError(f"the loss is {found} at step {step}; take a smaller --lr")
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         watch(step, found)
         if (step + 1) % SAVE_EVERY == 0:
-            _save(state, identity, student, optimiser, step + 1)
+            _save(state, identity, student, optimizer, step + 1)
     state.unlink(missing_ok=True)
     return _unfolded(network, student)
 
@@ -178,7 +178,7 @@ def _column(scale: Tensor) -> Tensor:
     return scale[:, None, None, None]
 
 
-def _resume(path: Path, identity: str, student: nn.Module, optimiser: torch.optim.Optimizer, steps: int) -> int:
+def _resume(path: Path, identity: str, student: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> int:
     """The step to go on from; 0 where there is no state, ValueError where it is of another run."""
     if not path.is_file():
         return 0
@@ -188,26 +188,26 @@ def _resume(path: Path, identity: str, student: nn.Module, optimiser: torch.opti
     if state["identity"] != identity:
         raise ValueError(f"{path} is of another fine-tuning; remove it, or go on as it began")
     with naming_state(path):
-        require(state, ["student", "optimiser", "step"])
+        require(state, ["student", "optimizer", "step"])
         step = parse(int, state["step"], "step")
         if not 0 <= step <= steps:
             raise ValueError(f"step is {step}, but there are {steps}")
-        for key in ("student", "optimiser"):
+        for key in ("student", "optimizer"):
             if not isinstance(state[key], dict):
                 raise ValueError(f"{key} is a {type(state[key]).__name__}, expected tensors by name")
         check_tensors("student", state["student"], student.state_dict())
-        check_moments(state["optimiser"], optimiser)
+        check_moments(state["optimizer"], optimizer)
     student.load_state_dict(state["student"])
-    settings = optimiser.state_dict()["param_groups"]  # its own; the identity says that they are the same
-    optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": settings})
+    settings = optimizer.state_dict()["param_groups"]  # its own; the identity says that they are the same
+    optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
     return step
 
 
-def _save(path: Path, identity: str, student: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
+def _save(path: Path, identity: str, student: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     content = {
         "identity": identity,
         "student": student.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimizer": optimizer.state_dict(),
         "step": step,
     }
     with atomic_file(path) as unfinished:

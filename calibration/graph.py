@@ -13,10 +13,10 @@ Shape = tuple[int, ...]
 
 
 class Graph:
-    """A look at a model that `export` wrote. `model` is a copy whose constants are all initialisers."""
+    """A look at a model that `export` wrote. `model` is a copy whose constants are all initializers."""
 
     def __init__(self, model: ModelProto) -> None:
-        self.model = model = _with_initialisers(model)
+        self.model = model = _with_initializers(model)
         self.nodes: list[NodeProto] = list(model.graph.node)
         self.constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
         self.producer: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output}
@@ -50,7 +50,7 @@ class Graph:
         return tensor in self._types and self._types[tensor].elem_type == TensorProto.FLOAT
 
     def constant(self, tensor: str) -> NDArray[np.generic]:
-        """The values of an initialiser."""
+        """The values of an initializer."""
         return numpy_helper.to_array(self.constants[tensor])
 
     def macs(self, node: NodeProto) -> int:
@@ -72,8 +72,8 @@ def read_graph(path: Path) -> Graph:
     return Graph(onnx.shape_inference.infer_shapes(model))
 
 
-def _with_initialisers(model: ModelProto) -> ModelProto:
-    """A copy with an initialiser in place of each Constant node."""
+def _with_initializers(model: ModelProto) -> ModelProto:
+    """A copy with an initializer in place of each Constant node."""
     copy = ModelProto()
     copy.CopyFrom(model)
     nodes = [node for node in copy.graph.node if node.op_type != "Constant"]

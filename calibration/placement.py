@@ -2,7 +2,7 @@
 
 An INT8 conv reads its input through a pair. What only moves values (a partial conv's split and concat, the average of
 a strided one) stays in INT8 too, and all tensors that it moves share one scale, so that the three quarters which a
-partial conv leaves untouched are never requantised.
+partial conv leaves untouched are never requantized.
 """
 
 from collections.abc import Collection

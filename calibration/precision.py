@@ -166,8 +166,8 @@ def _float_tensors(graph: Graph) -> set[str]:
     """Names of all tensors and constants that hold FP32, those of Q/DQ pairs (which have no shapes yet) included."""
     floats = {name for name in graph.constants if graph.is_float(name)}
     names = {name for node in graph.nodes for name in (*node.input, *node.output)} - set(graph.constants)
-    quantised = {node.output[0] for node in graph.nodes if node.op_type == "QuantizeLinear"}
-    return floats | {name for name in names if name not in quantised and name and _not_whole(graph, name)}
+    quantized = {node.output[0] for node in graph.nodes if node.op_type == "QuantizeLinear"}
+    return floats | {name for name in names if name not in quantized and name and _not_whole(graph, name)}
 
 
 def _not_whole(graph: Graph, name: str) -> bool:

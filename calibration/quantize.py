@@ -30,7 +30,7 @@ TENSORRT = Scheme()
 CPU = Scheme(unsigned=True, outputs=True)
 
 
-def quantise(
+def quantize(
     graph: Graph,
     convs: Collection[str],
     thresholds: Mapping[str, float],
@@ -72,7 +72,7 @@ def fp16_exact(scales: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.maximum(scales, SMALLEST_SCALE).astype(np.float16).astype(np.float32)
 
 
-def quantise_weight(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantize_weight(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Weights (O, I, h, w) as int8, and the scale (O,) of each output channel."""
     scales = fp16_exact(np.abs(weight).max((1, 2, 3)) / LARGEST)
     whole = np.rint(weight / scales[:, None, None, None]).clip(-LARGEST, LARGEST)
@@ -94,7 +94,7 @@ class _Writer:
         zero = np.array(0 if from_zero else 128, np.uint8) if unsigned else np.array(0, np.int8)
         parameters = [self._constant(f"{group[0]}/scale", scale), self._constant(f"{group[0]}/zero_point", zero)]
         for tensor in group:
-            names = _quantised(tensor), _dequantised(tensor)
+            names = _quantized(tensor), _dequantized(tensor)
             self.pairs[tensor] = [
                 helper.make_node("QuantizeLinear", [tensor, *parameters], [names[0]], name=f"{tensor}/QuantizeLinear"),
                 helper.make_node("DequantizeLinear", [names[0], *parameters], [names[1]], name=names[1]),
@@ -103,14 +103,14 @@ class _Writer:
     def add_weight(self, conv: NodeProto) -> None:
         """A conv's weight as int8 behind its DQ."""
         name = conv.input[1]
-        whole, scales = quantise_weight(self.graph.constant(name))
+        whole, scales = quantize_weight(self.graph.constant(name))
         parameters = [
             self._constant(f"{name}/int8", whole),
             self._constant(f"{name}/scale", scales),
             self._constant(f"{name}/zero_point", np.zeros(len(scales), np.int8)),
         ]
         self.weights[conv.name] = helper.make_node(
-            "DequantizeLinear", parameters, [_dequantised(name)], name=_dequantised(name), axis=0
+            "DequantizeLinear", parameters, [_dequantized(name)], name=_dequantized(name), axis=0
         )
 
     def model(self) -> ModelProto:
@@ -136,7 +136,7 @@ class _Writer:
         copy.CopyFrom(node)
         for place_of, tensor in enumerate(node.input):
             if tensor in self.pairs and (node.name in self.placement.readers or tensor in self.placement.replaced):
-                copy.input[place_of] = _dequantised(tensor)
+                copy.input[place_of] = _dequantized(tensor)
         if node.name in self.weights:
             copy.input[1] = self.weights[node.name].output[0]
         return copy
@@ -146,9 +146,9 @@ class _Writer:
         return name
 
 
-def _quantised(tensor: str) -> str:
-    return f"{tensor}/quantised"
+def _quantized(tensor: str) -> str:
+    return f"{tensor}/quantized"
 
 
-def _dequantised(tensor: str) -> str:
+def _dequantized(tensor: str) -> str:
     return f"{tensor}/DequantizeLinear"

@@ -21,7 +21,7 @@ from .graph import Graph
 from .observers import BINS, Method, Observer
 from .placement import place
 from .samples import Sample, check_photographs
-from .units import convs_of, quantisable_units
+from .units import convs_of, quantizable_units
 
 FORMAT = "lehrnet-ranges-1"
 LARGEST = 256 << 20  # bytes of a file; that of lehrnet_w32 has 3 million
@@ -179,7 +179,7 @@ def _observer(key: str, facts: _Tensor) -> Observer:
 
 def _watched(graph: Graph) -> tuple[list[str], list[str]]:
     """The tensors that get an observer, and the other ones of floats."""
-    convs = convs_of(quantisable_units(graph))
+    convs = convs_of(quantizable_units(graph))
     placed = {tensor for group in place(graph, convs, outputs=True).groups for tensor in group}
     floats = [name for node in graph.nodes for name in node.output if graph.is_float(name)]
     given = [INPUT_NAME] if INPUT_NAME in placed else []

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-QUANTISE, DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
 def broken_rules(model: ModelProto) -> list[str]:
@@ -16,14 +16,14 @@ def broken_rules(model: ModelProto) -> list[str]:
     maker = {name: node for node in model.graph.node for name in node.output}
     broken = []
     for node in model.graph.node:
-        if node.op_type in {QUANTISE, DEQUANTISE}:
+        if node.op_type in {QUANTIZE, DEQUANTIZE}:
             broken += _of_pair(node, constants, maker)
         elif node.op_type == "Conv":
             broken += _of_conv(node, constants, maker)
         broken += [
             f"{node.name} reads {name} in INT8 without a DQ"
             for name in node.input
-            if node.op_type != DEQUANTISE and name in maker and maker[name].op_type == QUANTISE
+            if node.op_type != DEQUANTIZE and name in maker and maker[name].op_type == QUANTIZE
         ]
     return broken
 
@@ -36,8 +36,8 @@ def _of_pair(node: NodeProto, constants: dict[str, TensorProto], maker: dict[str
     if not (scale > 0).all():
         broken.append(f"{node.name} has a scale that is not positive")
     source = maker.get(node.input[0])
-    if node.op_type == DEQUANTISE and node.input[0] not in constants:
-        if source is None or source.op_type != QUANTISE or list(source.input[1:3]) != list(node.input[1:3]):
+    if node.op_type == DEQUANTIZE and node.input[0] not in constants:
+        if source is None or source.op_type != QUANTIZE or list(source.input[1:3]) != list(node.input[1:3]):
             broken.append(f"{node.name} does not undo a Q of its own scale")
         elif scale.ndim:
             broken.append(f"{node.name} has a scale by channel on an activation")
@@ -46,11 +46,11 @@ def _of_pair(node: NodeProto, constants: dict[str, TensorProto], maker: dict[str
 
 def _of_conv(node: NodeProto, constants: dict[str, TensorProto], maker: dict[str, NodeProto]) -> list[str]:
     sources = [maker.get(name) for name in node.input[:2]]
-    dequantised = [source is not None and source.op_type == DEQUANTISE for source in sources]
-    if not any(dequantised):
+    dequantized = [source is not None and source.op_type == DEQUANTIZE for source in sources]
+    if not any(dequantized):
         return []
-    if not all(dequantised):
-        return [f"{node.name} reads only its {'input' if dequantised[0] else 'weight'} through a DQ"]
+    if not all(dequantized):
+        return [f"{node.name} reads only its {'input' if dequantized[0] else 'weight'} through a DQ"]
     weight = sources[1]
     assert weight is not None
     axis = next((attribute.i for attribute in weight.attribute if attribute.name == "axis"), 1)

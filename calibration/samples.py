@@ -1,4 +1,4 @@
-"""Which people a quantiser looks at: a seeded, stratified choice of photographs, never noise."""
+"""Which people a quantizer looks at: a seeded, stratified choice of photographs, never noise."""
 
 import hashlib
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ class Unit:
     """Multiply-adds of these convs for one crop."""
 
 
-def quantisable_units(graph: Graph) -> tuple[Unit, ...]:
+def quantizable_units(graph: Graph) -> tuple[Unit, ...]:
     """The units in the order of the graph: a stem, a Bottleneck, a branch or an exchange of one module, ...
 
     ValueError where no node carries a name of this network: only graphs of `lehrnet export` can be divided.
@@ -39,7 +39,7 @@ def quantisable_units(graph: Graph) -> tuple[Unit, ...]:
             members[unit_of(node.name)].append(node)
     members.pop("", None)
     if not members:
-        raise ValueError("no node is named as `lehrnet export` names them; quantise a graph that it wrote")
+        raise ValueError("no node is named as `lehrnet export` names them; quantize a graph that it wrote")
     return tuple(
         Unit(name, tuple(node.name for node in nodes), sum(map(graph.macs, nodes))) for name, nodes in members.items()
     )

@@ -20,7 +20,7 @@ WHOLE_PEOPLE = (1, 8, 32)
 
 @dataclass(frozen=True)
 class Built:
-    """A serialised engine and how its building went."""
+    """A serialized engine and how its building went."""
 
     content: bytes
     layers: int

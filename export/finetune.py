@@ -11,9 +11,9 @@ from onnx import ModelProto
 from ..calibration.calibrate import Calibration, Progress, calibrate, collected
 from ..calibration.finetune import Tuning, finetune
 from ..calibration.graph import Graph, read_graph
-from ..calibration.quantize import input_scales, quantise
+from ..calibration.quantize import input_scales, quantize
 from ..calibration.ranges import Ranges
-from ..calibration.units import convs_of, quantisable_units
+from ..calibration.units import convs_of, quantizable_units
 from ..model.checkpoint import Checkpoint, save_checkpoint
 from ..pose.drift import Drift
 from .graph import export_network
@@ -58,8 +58,8 @@ def finetune_checkpoint(
 
 
 def _convs(graph: Graph) -> set[str]:
-    return convs_of(quantisable_units(graph))
+    return convs_of(quantizable_units(graph))
 
 
 def _all_int8(graph: Graph, ranges: Ranges, calibration: Calibration) -> ModelProto:
-    return quantise(graph, _convs(graph), ranges.thresholds(calibration.method), ranges.non_negative)
+    return quantize(graph, _convs(graph), ranges.thresholds(calibration.method), ranges.non_negative)

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 FreeSides = Mapping[str, Mapping[int, str]]
 """By a tensor's name: the names of its sides of any length."""
 
-OPSET = 19  # FP16 may be quantised from here on; read by TensorRT 10 and ONNX Runtime 1.15
+OPSET = 19  # FP16 may be quantized from here on; read by TensorRT 10 and ONNX Runtime 1.15
 
 
 def export_network(

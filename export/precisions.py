@@ -24,9 +24,9 @@ from ..calibration.budget import (
 from ..calibration.calibrate import Calibration, Progress, calibrate
 from ..calibration.graph import Graph
 from ..calibration.precision import careful_islands, check_overflow, fp32_islands, typed
-from ..calibration.quantize import CPU, TENSORRT, quantise
+from ..calibration.quantize import CPU, TENSORRT, quantize
 from ..calibration.rules import broken_rules
-from ..calibration.units import convs_of, quantisable_units, total_macs
+from ..calibration.units import convs_of, quantizable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
 from ..runtime.backends.operators import operators_library
@@ -140,7 +140,7 @@ class PrecisionWriter:
             raise ValueError(f"{precision} needs people to calibrate on: name a data folder with --calibration FOLDER")
         if self.judge is None:
             log.warning("no people to judge on: every unit becomes INT8, whatever it costs")
-            units = [unit.name for unit in quantisable_units(self.graph)]
+            units = [unit.name for unit in quantizable_units(self.graph)]
             return WrittenGraph(self._built(units, precision), precision, {"int8": self._choice(units).facts()})
         model, mix, drift = self._within_budget(precision)
         choice = self._choice(mix.units, self._found)
@@ -186,10 +186,10 @@ class PrecisionWriter:
     def _built(self, units: Sequence[str], precision: Literal["int8", "int8_cpu"]) -> ModelProto:
         assert self.ranges is not None
         chosen = set(units)
-        convs = convs_of(unit for unit in quantisable_units(self.graph) if unit.name in chosen)
+        convs = convs_of(unit for unit in quantizable_units(self.graph) if unit.name in chosen)
         thresholds = self.ranges.thresholds(self.calibration.method)
         scheme = TENSORRT if precision == "int8" else CPU
-        model = quantise(self.graph, convs, thresholds, self.ranges.non_negative, scheme)
+        model = quantize(self.graph, convs, thresholds, self.ranges.non_negative, scheme)
         if precision == "int8_cpu":
             return model
         model = typed(Graph(onnx.shape_inference.infer_shapes(model)), "fp16", self.islands)
@@ -200,7 +200,7 @@ class PrecisionWriter:
 
     def _choice(self, units: Sequence[str], searched: Search | None = None) -> Int8Choice:
         chosen = set(units)
-        macs = sum(unit.macs for unit in quantisable_units(self.graph) if unit.name in chosen)
+        macs = sum(unit.macs for unit in quantizable_units(self.graph) if unit.name in chosen)
         choice = Int8Choice(self.calibration.method, tuple(units), macs / total_macs(self.graph))
         if searched is None:
             return choice

@@ -53,8 +53,8 @@ class Crop(nn.Module):
         scale = self.padding * longest  # (N, 1)
         middle = torch.tensor([(self.width - 1) / 2, (self.height - 1) / 2])
         shift = (boxes[:, :2] + boxes[:, 2:]) / 2 - scale * middle - 0.5  # (N, 2)
-        across = self._normalised(scale * self.get_buffer("columns") + shift[:, :1], image.shape[3])  # (N, w)
-        down = self._normalised(scale * self.get_buffer("rows") + shift[:, 1:], image.shape[2])  # (N, h)
+        across = self._normalized(scale * self.get_buffer("columns") + shift[:, :1], image.shape[3])  # (N, w)
+        down = self._normalized(scale * self.get_buffer("rows") + shift[:, 1:], image.shape[2])  # (N, h)
         across = across[:, None, :].expand(-1, self.height, -1)
         grid = torch.stack((across, down[:, :, None].expand_as(across)), 3).reshape(1, -1, self.width, 2)
         sampled = F.grid_sample(image, grid, align_corners=False)  # bilinear, zeros outside
@@ -62,7 +62,7 @@ class Crop(nn.Module):
         return crops * self.get_buffer("gain") + self.get_buffer("offset"), scale, shift
 
     @staticmethod
-    def _normalised(pixels: Tensor, size: Tensor | int) -> Tensor:
+    def _normalized(pixels: Tensor, size: Tensor | int) -> Tensor:
         """Pixel indices as GridSample counts them: -1 and 1 are the image's edges."""
         return (2 * pixels + 1) / size - 1
 

@@ -172,7 +172,7 @@ def _described(
         assumed = f"{ASSUMED_SIZE}: {height}x{width} was assumed (set --size)"
         log.warning("%s: %s; at another size than it was trained at a network finds next to nothing", path, assumed)
         note = f"{note}; {assumed}"
-    assumed = "ImageNet's normalisation" if decode else f"{spec.decode!r} decoding and ImageNet's normalisation"
+    assumed = "ImageNet's normalization" if decode else f"{spec.decode!r} decoding and ImageNet's normalization"
     return replace(stored, config=config, spec=spec, note=f"{note}; {assumed} assumed")
 
 

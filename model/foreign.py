@@ -20,7 +20,7 @@ AVERAGES = "n_averaged"  # torch.optim.swa_utils.AveragedModel counts in it
 def state_dict_of(content: Any) -> dict[str, Tensor]:
     """The tensors of a file by their names; ValueError where it holds none.
 
-    What stands beside the tensors (an epoch, an optimiser) is left out.
+    What stands beside the tensors (an epoch, an optimizer) is left out.
     """
     path = ""
     for _ in range(DEEPEST):

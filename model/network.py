@@ -27,7 +27,7 @@ class Stem(nn.Module):
 
 
 class PoseNetwork(nn.Module):
-    """Normalised RGB crops (N, 3, H, W) to heatmaps (N, K, H/4, W/4); H and W are multiples of 32."""
+    """Normalized RGB crops (N, 3, H, W) to heatmaps (N, K, H/4, W/4); H and W are multiples of 32."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -53,10 +53,10 @@ class PoseNetwork(nn.Module):
 
 
 def create_model(name: str = DEFAULT_VARIANT, joints: int = NetworkConfig.joints) -> PoseNetwork:
-    """A freshly initialised network of a named variant; `list_models` gives their names.
+    """A freshly initialized network of a named variant; `list_models` gives their names.
 
     >>> network = create_model("lehrnet_w32_lean", joints=16)
-    >>> network(torch.zeros(2, 3, 128, 96)).shape  # heatmaps of normalised RGB crops
+    >>> network(torch.zeros(2, 3, 128, 96)).shape  # heatmaps of normalized RGB crops
     torch.Size([2, 16, 32, 24])
     """
     return PoseNetwork(variant(name, joints))

@@ -8,7 +8,7 @@ from ..pose.spec import PoseSpec
 
 
 def warp(stored: Tensor, affines: Tensor, spec: PoseSpec, gains: Tensor | None = None) -> Tensor:
-    """Normalised crops (N, 3, H, W) of stored RGB crops (N, Hs, Ws, 3) of uint8.
+    """Normalized crops (N, 3, H, W) of stored RGB crops (N, Hs, Ws, 3) of uint8.
 
     `affines` (N, 2, 3) map px of the crop to px of the stored one; sampling is bilinear, black outside. `gains`
     (N, 3) multiply the grey values.

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..parsing import parse, parse_json, printable
 
-LARGEST_FILE = 2 << 30  # bytes; HRNet-W32 with its optimiser and its average has half a gigabyte
+LARGEST_FILE = 2 << 30  # bytes; HRNet-W32 with its optimizer and its average has half a gigabyte
 LARGEST_HEADER = 16 << 20  # bytes; that of lehrnet_w32 has 0.2 million
 MOST_TENSORS = 1 << 16
 METADATA = "__metadata__"

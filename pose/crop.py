@@ -87,7 +87,7 @@ def transform_points(points: NDArray[np.floating], affines: Affines) -> NDArray[
 
 
 def crop_people(image: Image, boxes: NDArray[np.float64], spec: PoseSpec) -> tuple[NDArray[np.float32], Affines]:
-    """Normalised RGB crops (N, 3, H, W) of the boxes, and their affines from crop px to image px.
+    """Normalized RGB crops (N, 3, H, W) of the boxes, and their affines from crop px to image px.
 
     Exact bilinear sampling; outside the image the picture goes on in black.
     """

@@ -1,4 +1,4 @@
-"""How far the keypoints of one network drift from another's: what quantisation costs, in the terms of its users."""
+"""How far the keypoints of one network drift from another's: what quantization costs, in the terms of its users."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

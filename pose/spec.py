@@ -8,7 +8,7 @@ from .heatmap import DECODE_METHODS, DecodeMethod
 from .skeleton import COCO17, MPII16, SKELETONS, Skeleton, skeleton_named
 
 LARGEST_SIDE = 4096  # px: no crop of one person needs more, and a file must not ask for any memory
-LARGEST_FACTOR = 1000  # of padding, sigma and normalisation
+LARGEST_FACTOR = 1000  # of padding, sigma and normalization
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Session(Protocol):
     """What its heatmaps mean, by its own file; a bundle's manifest knows better than a bare ONNX file."""
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
+        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W)."""
         ...
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ class Batch:
     """What one step learns from."""
 
     crops: Tensor
-    """(N, 3, H, W) normalised."""
+    """(N, 3, H, W) normalized."""
     heatmaps: Tensor
     """(N, K, h, w) targets."""
     weights: Tensor

@@ -43,7 +43,7 @@ class Board:
 
 
 def overlay(crop: NDArray[np.float32], heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in RGB of a normalised crop (3, H, W) under the strongest of its heatmaps (K, h, w)."""
+    """A picture (H, W, 3) in RGB of a normalized crop (3, H, W) under the strongest of its heatmaps (K, h, w)."""
     height, width = spec.input_size
     pixels = (crop.transpose(1, 2, 0) * spec.std + spec.mean) * 255
     strongest = cv2.resize(heatmaps.max(0).clip(0, 1), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -10,7 +10,7 @@ from ..pose.spec import COCO, MPII, PoseSpec
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimiser, schedule and augmentation. The defaults are the paper's for COCO (section 3)."""
+    """Optimizer, schedule and augmentation. The defaults are the paper's for COCO (section 3)."""
 
     spec: PoseSpec = COCO
     epochs: int = 300

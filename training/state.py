@@ -23,18 +23,18 @@ class State:
     identity: Mapping[str, Any]
     """What must be the same when it is resumed."""
     network: Mapping[str, Tensor]
-    optimiser: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
     average: Mapping[str, Tensor]
     """Empty where the recipe averages nothing."""
     step: int
     elapsed_s: float
     best: float
 
-    def check(self, network: nn.Module, optimiser: Optimizer, average: AveragedModel | None, steps: int) -> None:
+    def check(self, network: nn.Module, optimizer: Optimizer, average: AveragedModel | None, steps: int) -> None:
         """Raise ValueError unless it fits this training."""
         check_tensors("network", self.network, network.state_dict())
         check_tensors("average", self.average, average.state_dict() if average is not None else {})
-        check_moments(self.optimiser, optimiser)
+        check_moments(self.optimizer, optimizer)
         if self.step > steps:
             raise ValueError(f"step is {self.step}, but the run has {steps}")
 
@@ -60,7 +60,7 @@ def read_state(path: Path) -> State:
         elapsed_s, best = (parse(float, content[key], key) for key in ("elapsed_s", "best"))
         if step < 0 or elapsed_s < 0 or not -1 <= best <= 1:
             raise ValueError(f"step {step}, elapsed_s {elapsed_s}, best {best}: expected a place in a training")
-        for key in ("network", "optimiser", "average"):
+        for key in ("network", "optimizer", "average"):
             if not isinstance(content[key], dict):
                 raise ValueError(f"{key} is a {type(content[key]).__name__}, expected tensors by name")
         values = {
@@ -95,22 +95,22 @@ def check_tensors(key: str, found: Mapping[str, Any], wanted: Mapping[str, Tenso
         _check_tensor(f"{key}.{name}", found[name], tensor)
 
 
-def check_moments(found: Mapping[str, Any], optimiser: Optimizer) -> None:
-    """Raise ValueError unless an optimiser's state is of these parameters."""
+def check_moments(found: Mapping[str, Any], optimizer: Optimizer) -> None:
+    """Raise ValueError unless an optimizer's state is of these parameters."""
     state = found.get("state")
     if not isinstance(state, dict):
-        raise ValueError(f"optimiser.state is a {type(state).__name__}, expected tensors by parameter")
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        raise ValueError(f"optimizer.state is a {type(state).__name__}, expected tensors by parameter")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, moments in state.items():
         if not isinstance(index, int) or not 0 <= index < len(parameters):
-            raise ValueError(f"optimiser.state is of {len(parameters)} parameters, but has one more")
+            raise ValueError(f"optimizer.state is of {len(parameters)} parameters, but has one more")
         if not isinstance(moments, dict) or moments.keys() != MOMENTS:
-            raise ValueError(f"optimiser.state[{index}] does not hold {', '.join(sorted(MOMENTS))}")
+            raise ValueError(f"optimizer.state[{index}] does not hold {', '.join(sorted(MOMENTS))}")
         for name, tensor in moments.items():
             wanted = parameters[index] if name != "step" else None
-            _check_tensor(f"optimiser.state[{index}].{name}", tensor, wanted)
+            _check_tensor(f"optimizer.state[{index}].{name}", tensor, wanted)
             if name != "exp_avg" and bool((tensor < 0).any()):
-                raise ValueError(f"optimiser.state[{index}].{name} is below 0")
+                raise ValueError(f"optimizer.state[{index}].{name} is below 0")
 
 
 def _check_tensor(key: str, found: Any, wanted: Tensor | None) -> None:

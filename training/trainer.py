@@ -80,7 +80,7 @@ class Report:
 
 
 class Trainer:
-    """One network, its optimiser and its place in the schedule.
+    """One network, its optimizer and its place in the schedule.
 
     >>> pack = read_pack(Path("packed"))  # written by `lehrnet pack`
     >>> recipe = replace(RECIPES["quick"], epochs=1, batch=2)
@@ -115,7 +115,7 @@ class Trainer:
         self._parallel = DistributedDataParallel(network) if self.processes.count > 1 else None
         wrapped = self._parallel or self.network
         self._forward = torch.compile(wrapped) if run.compiled else wrapped
-        self.optimiser = _optimiser(network, recipe)
+        self.optimizer = _optimizer(network, recipe)
         self.average = None
         if recipe.average:
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
@@ -145,11 +145,11 @@ class Trainer:
         if changed:
             raise ValueError(f"{path} is of another run: {'; '.join(changed)}; resume it as it began")
         with naming_state(path):
-            state.check(self.network, self.optimiser, self.average, self.steps)
+            state.check(self.network, self.optimizer, self.average, self.steps)
         self.network.load_state_dict(state.network)
         # Its settings are this run's own, which the identity says are the same.
-        settings = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": state.optimiser["state"], "param_groups": settings})
+        settings = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state.optimizer["state"], "param_groups": settings})
         if self.average is not None:
             self.average.load_state_dict(state.average)
         self.step, self.elapsed_s, self.best = state.step, state.elapsed_s, state.best
@@ -179,7 +179,7 @@ class Trainer:
         started = time.monotonic() - self.elapsed_s
         while self.progress < 1:
             before, rate = self.elapsed_s, self.recipe.rate(self.progress)
-            for group in self.optimiser.param_groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = rate
             share, shares = self.processes.rank, self.processes.count
             loss = self._learn(
@@ -198,11 +198,11 @@ class Trainer:
             yield report
 
     def _learn(self, batch: Batch) -> float:
-        """One step of the optimiser on this process's share of a batch; returns the share's loss."""
-        self.optimiser.zero_grad(set_to_none=True)
+        """One step of the optimizer on this process's share of a batch; returns the share's loss."""
+        self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for number, piece in enumerate(batch.split(self.run.accumulate), 1):
-            with self._synchronised(number == self.run.accumulate):
+            with self._synchronized(number == self.run.accumulate):
                 with self._mixed_precision():
                     found = self._forward(piece.crops.contiguous(memory_format=torch.channels_last))
                 loss = heatmap_loss(found, piece.heatmaps, piece.weights, self.recipe.peak) / self.run.accumulate
@@ -214,12 +214,12 @@ class Trainer:
             with atomic_file(path) as unfinished:
                 torch.save({"crops": batch.crops, "heatmaps": batch.heatmaps, "weights": batch.weights}, unfinished)
             raise RuntimeError(f"the loss is {value} at step {self.step}; its batch is kept in {path}")
-        self.optimiser.step()
+        self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
         return value
 
-    def _synchronised(self, last: bool) -> AbstractContextManager[Any]:
+    def _synchronized(self, last: bool) -> AbstractContextManager[Any]:
         """Processes exchange gradients once a step: at its last piece."""
         return nullcontext() if self._parallel is None or last else self._parallel.no_sync()
 
@@ -252,7 +252,7 @@ class Trainer:
         state = {
             "identity": self._identity(),
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
             "step": self.step,
             "elapsed_s": self.elapsed_s,
@@ -267,13 +267,13 @@ class Trainer:
             file.write(json.dumps(facts) + "\n")
 
 
-def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Adam, or AdamW where weights decay; norms and biases never do."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
-    return optimiser(groups, lr=recipe.learning_rate)
+    optimizer = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
+    return optimizer(groups, lr=recipe.learning_rate)
 
 
 def _shown(value: Any) -> str:

@@ -57,7 +57,7 @@ class OnnxSession:
         self._heatmaps = (joints, *(side // HEATMAP_STRIDE for side in input_size))
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W); a graph of a fixed batch runs in turns."""
+        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); a graph of a fixed batch runs in turns."""
         check_open(self._session)
         check_crops(crops, self.spec.input_size)
         size = self._batch or max(len(crops), 1)

@@ -56,7 +56,7 @@ class GraphSession(ABC):
         return self.stream.capture()
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W); more than the largest batch run in turns."""
+        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); more than the largest batch run in turns."""
         if not self.is_open:
             raise ValueError("the session is closed")
         check_crops(crops, self.spec.input_size)

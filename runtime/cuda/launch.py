@@ -53,7 +53,7 @@ class CropRecord(ctypes.Structure):
 
     @classmethod
     def of(cls, spec: PoseSpec) -> "CropRecord":
-        """Normalisation as one product and one sum: level * scale + shift."""
+        """Normalization as one product and one sum: level * scale + shift."""
         std = np.array(spec.std)
         scale, shift = 1 / (255 * std), -np.array(spec.mean) / std
         return cls(*spec.input_size, spec.padding, (ctypes.c_float * 3)(*scale), (ctypes.c_float * 3)(*shift))

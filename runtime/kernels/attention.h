@@ -113,7 +113,7 @@ struct EmaBlock {
         if (thread % lanes() < half) partial[thread] += partial[thread + half];
     }
 
-    LEHRNET_BOTH void finalise(int thread, bool squares, float eps) {
+    LEHRNET_BOTH void finalize(int thread, bool squares, float eps) {
         if (thread >= channels) return;
         const float mean = partial[thread * lanes()] / static_cast<float>(cells());
         if (squares) {
@@ -204,7 +204,7 @@ LEHRNET_BOTH void run_ema(EmaBlock<Threads>& block, const Number* map, const Ema
     for (int squares = 0; squares < 2; ++squares) {
         phase([&](int thread) { block.add_up(thread, squares); });
         for (int half = block.lanes() / 2; half > 0; half /= 2) phase([&](int thread) { block.reduce(thread, half); });
-        phase([&](int thread) { block.finalise(thread, squares, weights.eps); });
+        phase([&](int thread) { block.finalize(thread, squares, weights.eps); });
     }
     phase([&](int thread) { block.sum_rows(thread); });
     phase([&](int thread) { block.weigh(thread, weights); });

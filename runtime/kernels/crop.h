@@ -26,7 +26,7 @@ struct Affine {
 struct CropSpec {
     std::int32_t height, width;  // px
     double padding;
-    float scale[3], shift[3];  // normalised = level * scale + shift, of red, green, blue
+    float scale[3], shift[3];  // normalized = level * scale + shift, of red, green, blue
 };
 
 // The two pixels of an axis beside a sample, and their shares; a pixel outside the image has none.

@@ -35,7 +35,7 @@ class TorchSession:
 
     @torch.inference_mode()
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Heatmaps (N, K, H/4, W/4) of normalised RGB crops (N, 3, H, W)."""
+        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W)."""
         check_open(self.network)
         check_crops(crops)
         assert self.network is not None

@@ -6,7 +6,7 @@ pytest.importorskip("onnxsim")
 
 from lehrnet.calibration.budget import Budget, Effort, Search, UnitSelection, pareto, search
 from lehrnet.calibration.target import modelled_seconds
-from lehrnet.calibration.units import quantisable_units
+from lehrnet.calibration.units import quantizable_units
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def mixes(found: Search, costs: list[float]) -> Search:
 
 
 def test_each_unit_has_its_own_cost(found: Search, graph) -> None:
-    assert list(found.sensitivity) == [unit.name for unit in quantisable_units(graph)]
+    assert list(found.sensitivity) == [unit.name for unit in quantizable_units(graph)]
     assert all(cost >= 0 for cost in found.sensitivity.values())
 
 
 def test_mixes_go_from_none_to_all_and_never_get_slower(found: Search, graph) -> None:
-    assert [len(found.mixes[0].units), len(found.mixes[-1].units)] == [0, len(quantisable_units(graph))]
+    assert [len(found.mixes[0].units), len(found.mixes[-1].units)] == [0, len(quantizable_units(graph))]
     speeds = [mix.speed for mix in found.mixes]
     assert speeds == sorted(speeds)
     assert found.mixes[0].drift.oks == 1
@@ -38,7 +38,7 @@ def test_mixes_go_from_none_to_all_and_never_get_slower(found: Search, graph) ->
 
 def test_the_dearest_unit_for_what_it_saves_is_the_last_to_join(found: Search, graph) -> None:
     saved = {
-        unit.name: modelled_seconds(graph) - modelled_seconds(graph, unit.convs) for unit in quantisable_units(graph)
+        unit.name: modelled_seconds(graph) - modelled_seconds(graph, unit.convs) for unit in quantizable_units(graph)
     }
     worth = {name: cost / max(saved[name], 1e-9) for name, cost in found.sensitivity.items()}
     (last,) = set(found.mixes[-1].units) - set(found.mixes[-1].units[:-1])

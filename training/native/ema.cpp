@@ -173,7 +173,7 @@ void soften(const Job j, const Weights<T>& w, Block<T>& b) {
 
 // normed: the gated map of one channel, with mean 0 and variance 1; scaled: one over its standard deviation.
 template <class T>
-void normalise(const Job j, Index i, Block<T>& b) {
+void normalize(const Job j, Index i, Block<T>& b) {
     using V = Vector<T>;
     const V *const x = b.x + i * j.padded() + j.pitch() + 1, *const columns = b.column_gates + i * j.columns;
     V *const normed = b.normed + i * j.cells(), sum = {}, squares = {};
@@ -204,7 +204,7 @@ void attend(const Job j, const Weights<T>& w, const Local<T>& local, Block<T>& b
     V* const weights = b.weights;
     for (Index p = 0; p < j.cells(); ++p) weights[p] = V{} + local.bias;
     for (Index i = 0; i < j.width; ++i) {
-        normalise(j, i, b);
+        normalize(j, i, b);
         const V factor = b.share[i] * w.scale[i], constant = b.share[i] * w.shift[i];
         const T* const k = local.kernel + 9 * i;
         for (Index y = 0; y < j.height; ++y) {

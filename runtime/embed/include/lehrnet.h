@@ -168,7 +168,7 @@ LEHRNET_API lehrnet_status lehrnet_run_many(lehrnet_session *session, const lehr
 
 /* The three steps of lehrnet_run one by one, in memory of the host.
  *
- * Crops: count x 3 x input_height x input_width, normalised RGB. capacity is in floats. */
+ * Crops: count x 3 x input_height x input_width, normalized RGB. capacity is in floats. */
 LEHRNET_API lehrnet_status lehrnet_crop(lehrnet_session *session, const lehrnet_image *image, const float *boxes,
                                         size_t count, float *crops, size_t capacity) LEHRNET_NOEXCEPT;
 

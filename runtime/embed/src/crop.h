@@ -21,7 +21,7 @@ void check_boxes(const float* boxes, std::size_t count);
 // What the manifest says, as the arithmetic takes it.
 CropSpec crop_spec(const Spec& spec);
 
-// One crop (3, H, W) of normalised RGB; outside the image the picture goes on in black. `columns` is work space,
+// One crop (3, H, W) of normalized RGB; outside the image the picture goes on in black. `columns` is work space,
 // spec.width long.
 void crop_person(const lehrnet_image& image, const Affine& affine, const CropSpec& spec, std::vector<Tap>& columns,
                  float* crop);

@@ -8,7 +8,7 @@
 namespace {
 
 constexpr std::size_t PEOPLE = 5, JOINTS = 17, CROP = 3 * 64 * 32, MAPS = JOINTS * 16 * 8;
-constexpr float LEVEL = 1 / (255 * 0.224f);  // a grey level of 255, of a normalised crop
+constexpr float LEVEL = 1 / (255 * 0.224f);  // a grey level of 255, of a normalized crop
 constexpr float PX = 0.01f;
 
 std::string golden;

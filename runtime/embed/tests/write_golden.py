@@ -80,8 +80,8 @@ def arrays() -> dict[str, np.ndarray]:
 def crops(image: np.ndarray, affines: np.ndarray) -> np.ndarray:
     """By the definition, not by the fast path of `crop_people`."""
     levels = np.stack([sample_bilinear(image, affine, SPEC.input_size)[..., ::-1] for affine in affines])
-    normalised = (levels.astype(np.float64) / 255 - SPEC.mean) / SPEC.std
-    return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2), np.float32)
+    normalized = (levels.astype(np.float64) / 255 - SPEC.mean) / SPEC.std
+    return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2), np.float32)
 
 
 if __name__ == "__main__":

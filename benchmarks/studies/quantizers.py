@@ -1,6 +1,6 @@
-"""Our quantiser beside ONNX Runtime's, on the same convs and the same people: drift, size, TensorRT's rules, speed.
+"""Our quantizer beside ONNX Runtime's, on the same convs and the same people: drift, size, TensorRT's rules, speed.
 
-python -m lehrnet.benchmarks.studies.quantisers bundle --data FOLDER --out benchmarks/results/quantisers_cpu.json
+python -m lehrnet.benchmarks.studies.quantizers bundle --data FOLDER --out benchmarks/results/quantizers_cpu.json
 """
 
 import argparse
@@ -26,11 +26,11 @@ from ...calibration.calibrate import Calibration
 from ...calibration.graph import read_graph
 from ...calibration.judge import Judge
 from ...calibration.observers import METHODS
-from ...calibration.quantize import CPU, TENSORRT, quantise
+from ...calibration.quantize import CPU, TENSORRT, quantize
 from ...calibration.ranges import collect_ranges
 from ...calibration.rules import broken_rules
 from ...calibration.samples import Sample
-from ...calibration.units import convs_of, quantisable_units
+from ...calibration.units import convs_of, quantizable_units
 from ...pose.spec import PoseSpec
 from ...runtime.bundle import INPUT_NAME, open_bundle
 from ...runtime.session import open_session
@@ -52,7 +52,7 @@ class _People(CalibrationDataReader):
 
 
 def by_library(fp32: Path, convs: set[str], sample: Sample, spec: PoseSpec, method: str) -> ModelProto:
-    """ONNX Runtime's static quantisation: symmetric int8, by channel, float biases, the same convs."""
+    """ONNX Runtime's static quantization: symmetric int8, by channel, float biases, the same convs."""
     with TemporaryDirectory() as folder:
         out = Path(folder) / "int8.onnx"
         quantize_static(
@@ -71,13 +71,13 @@ def by_library(fp32: Path, convs: set[str], sample: Sample, spec: PoseSpec, meth
 
 
 def measure(root: Path, folder: Path, people: int, judged: int, rounds: int) -> dict[str, Any]:
-    """Everything in INT8 but EMA, by both quantisers."""
+    """Everything in INT8 but EMA, by both quantizers."""
     bundle = open_bundle(root)
     fp32, spec = bundle.path("fp32"), bundle.spec
     graph = read_graph(fp32)
     sample, others = Calibration(folder, held_out=True, people=people, judged=judged).samples(spec)
     judge = Judge(others, spec, fp32)
-    convs = convs_of(quantisable_units(graph))
+    convs = convs_of(quantizable_units(graph))
     figures: dict[str, Any] = {}
     with TemporaryDirectory() as scratch:
         paths = {"fp32": fp32}
@@ -85,10 +85,10 @@ def measure(root: Path, folder: Path, people: int, judged: int, rounds: int) -> 
         ranges = collect_ranges(graph, sample, spec, Path(scratch) / "ranges.json")
         seconds = time.monotonic() - started
         models = {
-            f"ours, {method}": quantise(graph, convs, ranges.thresholds(method), ranges.non_negative, TENSORRT)
+            f"ours, {method}": quantize(graph, convs, ranges.thresholds(method), ranges.non_negative, TENSORRT)
             for method in METHODS
         }
-        models["ours for the CPU, percentile"] = quantise(
+        models["ours for the CPU, percentile"] = quantize(
             graph, convs, ranges.thresholds("percentile"), ranges.non_negative, CPU
         )
         for method in LIBRARY:
@@ -109,7 +109,7 @@ def measure(root: Path, folder: Path, people: int, judged: int, rounds: int) -> 
             crops = np.random.default_rng(0).standard_normal((batch, 3, *spec.input_size), dtype=np.float32)
             result = race({name: partial(each.run, crops) for name, each in sessions.items()}, "fp32", rounds)
             speeds[str(batch)] = {"milliseconds": result.milliseconds, "speed_up": result.speed_up}
-    return {"people": len(sample.people), "judged": len(others.people), "quantisers": figures, "by_batch": speeds}
+    return {"people": len(sample.people), "judged": len(others.people), "quantizers": figures, "by_batch": speeds}
 
 
 def main() -> None:
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     figures = measure(options.bundle, options.data, options.people, options.judged, options.rounds)
-    for name, facts in figures["quantisers"].items():
+    for name, facts in figures["quantizers"].items():
         drift = facts["drift"]
         print(
             f"{name:30} {facts['bytes'] / 1e6:5.1f} MB {facts['nodes']:5d} nodes  OKS drop {drift['oks_drop']:.4f}  "
@@ -133,7 +133,7 @@ def main() -> None:
         speeds = ", ".join(f"{name}: {ratio['p50']:.2f}" for name, ratio in result["speed_up"].items())
         print(f"speed over FP32 at batch {batch}: {speeds}")
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.studies.quantisers BUNDLE --data FOLDER", figures)
+        write_result(options.out, "python -m lehrnet.benchmarks.studies.quantizers BUNDLE --data FOLDER", figures)
 
 
 if __name__ == "__main__":
