@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pose import crop
+from ..pose.frame import person_affines
 from ..pose.heatmap import decode
 from ..pose.spec import COCO
 from .interleave import race
@@ -40,7 +41,7 @@ def measure(rounds: int) -> dict[str, Any]:
     frame = rng.integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
     corners = rng.uniform((0, 0), (1500, 600), (PEOPLE, 2))
     boxes = np.concatenate((corners, corners + rng.uniform((60, 150), (250, 450), (PEOPLE, 2))), axis=1)
-    affines = crop.person_affines(boxes, COCO)
+    affines = person_affines(boxes, COCO)
 
     def each(sample: crop.Sampler) -> None:
         for affine in affines:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pose.crop import crop_people, transform_points
-from ..pose.heatmap import cells_to_crop, decode
+from ..pose.frame import cells_to_crop
+from ..pose.heatmap import decode
 from ..pose.synthetic import draw_scene
 from ..runtime.bundle import Bundle, open_bundle
 from ..runtime.draw import draw_poses
@@ -118,8 +119,8 @@ def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.flo
     marks.append(time.perf_counter())
     heatmaps = subject.estimator.session.run(crops)
     marks.append(time.perf_counter())
-    cells, scores = decode(heatmaps, spec.decode)
-    points = transform_points(cells_to_crop(cells), affines).astype(np.float32)
+    cells, scores = decode(heatmaps, spec.decode, spec.frame)
+    points = transform_points(cells_to_crop(cells, spec), affines).astype(np.float32)
     marks.append(time.perf_counter())
     draw_poses(image, Poses(points, scores, boxes), spec.skeleton)
     marks.append(time.perf_counter())

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pose.heatmap import DecodeMethod, cells_to_crop, decode
+from ..pose.frame import cells_to_crop
+from ..pose.heatmap import DecodeMethod, decode
+from ..pose.spec import PoseSpec
 
 HEATMAP_TOLERANCE = 1e-4  # of the heatmaps' range
 DRIFT_TOLERANCE_PX = 0.01  # crop px
@@ -41,13 +43,12 @@ class Parity:
         return {**asdict(self), "passed": self.passed}
 
 
-def heatmap_parity(
-    rung: str, expected: NDArray[np.float32], found: NDArray[np.float32], method: DecodeMethod
-) -> Parity:
+def heatmap_parity(rung: str, expected: NDArray[np.float32], found: NDArray[np.float32], spec: PoseSpec) -> Parity:
     """Parity of heatmaps (N, K, h, w)."""
     difference = np.abs(found - expected).max((2, 3))
-    settled = settled_joints(expected, 2 * difference, method)
-    points = [cells_to_crop(decode(heatmaps, method)[0]) for heatmaps in (expected, found)]
+    settled = settled_joints(expected, 2 * difference, spec.decode)
+    cells = (decode(heatmaps, spec.decode, spec.frame)[0] for heatmaps in (expected, found))
+    points = [cells_to_crop(each, spec) for each in cells]
     drift = np.linalg.norm(points[1] - points[0], axis=2)
     return Parity(
         rung=rung,

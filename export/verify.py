@@ -128,7 +128,7 @@ def compare(
                 comparisons[name].update(expected, found, batch)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-            parts[name].append(heatmap_parity(name, expected, found, spec.decode))
+            parts[name].append(heatmap_parity(name, expected, found, spec))
     return {name: (total(name, parts[name]), comparisons[name].drift()) for name in rungs}
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..pose.crop import corners, crop_people, transform_points
 from ..pose.drift import crop_points
+from ..pose.frame import cell_line, crop_line
 from ..pose.heatmap import HEATMAP_STRIDE, LOG_FLOOR, LONGEST_STEP, SMOOTHING_RADIUS, SMOOTHING_SIGMA
 from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
@@ -40,7 +41,7 @@ class Crop(nn.Module):
 
     def __init__(self, spec: PoseSpec) -> None:
         super().__init__()
-        self.padding, (self.height, self.width) = spec.padding, spec.input_size
+        self.padding, (self.height, self.width), self.line = spec.padding, spec.input_size, crop_line(spec)
         self.register_buffer("rows", torch.arange(self.height, dtype=torch.float32))
         self.register_buffer("columns", torch.arange(self.width, dtype=torch.float32))
         self.register_buffer("gain", 1 / (255 * torch.tensor(spec.std)).reshape(3, 1, 1))
@@ -50,11 +51,10 @@ class Crop(nn.Module):
         image = frame.float().permute(2, 0, 1).flip(0)[None]  # the cast first: TensorRT transposes no uint8
         sides = boxes[:, 2:] - boxes[:, :2]
         longest = torch.maximum(sides[:, :1] / self.width, sides[:, 1:] / self.height)
-        scale = self.padding * longest  # (N, 1)
-        middle = torch.tensor([(self.width - 1) / 2, (self.height - 1) / 2])
-        shift = (boxes[:, :2] + boxes[:, 2:]) / 2 - scale * middle - 0.5  # (N, 2)
-        across = self._normalized(scale * self.get_buffer("columns") + shift[:, :1], image.shape[3])  # (N, w)
-        down = self._normalized(scale * self.get_buffer("rows") + shift[:, 1:], image.shape[2])  # (N, h)
+        scale = self.padding * longest * torch.tensor(self.line.stretch)  # (N, 2)
+        shift = (boxes[:, :2] + boxes[:, 2:]) / 2 - scale * torch.tensor(self.line.middle) + self.line.shift
+        across = self._normalized(scale[:, :1] * self.get_buffer("columns") + shift[:, :1], image.shape[3])  # (N, w)
+        down = self._normalized(scale[:, 1:] * self.get_buffer("rows") + shift[:, 1:], image.shape[2])  # (N, h)
         across = across[:, None, :].expand(-1, self.height, -1)
         grid = torch.stack((across, down[:, :, None].expand_as(across)), 3).reshape(1, -1, self.width, 2)
         sampled = F.grid_sample(image, grid, align_corners=False)  # bilinear, zeros outside
@@ -72,7 +72,7 @@ class Decode(nn.Module):
 
     def __init__(self, spec: PoseSpec) -> None:
         super().__init__()
-        self.method = spec.decode
+        self.method, self.frame, self.line = spec.decode, spec.frame, cell_line(spec)
         self.grid = tuple(side // HEATMAP_STRIDE for side in spec.input_size)
         self.maps = (len(spec.skeleton), self.grid[0] * self.grid[1])
         steps = torch.arange(-SMOOTHING_RADIUS, SMOOTHING_RADIUS + 1)
@@ -90,7 +90,7 @@ class Decode(nn.Module):
         else:
             offset = self._newton(self._smoothed(heatmaps).reshape(-1, *self.maps), row, column)
         cells = torch.cat((column, row), 2).float() + offset
-        return torch.cat((cells * HEATMAP_STRIDE + (HEATMAP_STRIDE - 1) / 2, score), 2)
+        return torch.cat((cells * torch.tensor(self.line.factor) + self.line.offset, score), 2)
 
     def _at(self, flat: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """Values (N, K, P) at rows and columns (N, K, P); the nearest cell for one beyond the border."""
@@ -101,9 +101,11 @@ class Decode(nn.Module):
         height, width = self.grid
         across = self._at(flat, row, column + 1) - self._at(flat, row, column - 1)
         down = self._at(flat, row + 1, column) - self._at(flat, row - 1, column)
-        across = across.sign() * ((column > 0) & (column < width - 1))
-        down = down.sign() * ((row > 0) & (row < height - 1))
-        return 0.25 * torch.cat((across, down), 2)
+        first = 1 if self.frame == "hrnet" else 0  # below it, and in the last one, there is no offset
+        inside_x, inside_y = (column > first) & (column < width - 1), (row > first) & (row < height - 1)
+        if self.frame == "hrnet":
+            inside_x = inside_y = inside_x & inside_y
+        return 0.25 * torch.cat((across.sign() * inside_x, down.sign() * inside_y), 2)
 
     def _smoothed(self, heatmaps: Tensor) -> Tensor:
         height, width = self.grid
@@ -214,7 +216,7 @@ def _ends(spec: PoseSpec, folder: Path) -> tuple[ModelProto, ModelProto, ModelPr
     frame = torch.zeros(96, 128, 3, dtype=torch.uint8)
     boxes = torch.tensor([[10.0, 10, 60, 90], [20, 5, 100, 80]])
     heatmaps = torch.rand(2, len(spec.skeleton), height, width)
-    scale, shift = torch.ones(2, 1), torch.zeros(2, 2)
+    scale, shift = torch.ones(2, 2), torch.zeros(2, 2)
     people = {0: "batch"}
     front = trace(
         Crop(spec),

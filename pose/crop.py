@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .frame import person_affines
 from .spec import PoseSpec
 
 Image = NDArray[np.uint8]
@@ -58,21 +59,6 @@ def broken_boxes(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
 def corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """COCO's boxes (N, 4), x, y, width, height, as xyxy."""
     return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
-
-
-def person_affines(boxes: NDArray[np.float64], spec: PoseSpec) -> Affines:
-    """Affines from crop px to image px: each box (N, 4), widened to the input's aspect and padded, fills a crop.
-
-    Edges meet edges, so that a crop of a box of its own size and place is the image's pixels unchanged.
-    """
-    height, width = spec.input_size
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    sides = boxes[:, 2:] - boxes[:, :2]
-    scale = spec.padding * np.maximum(sides[:, 0] / width, sides[:, 1] / height)
-    affines = np.zeros((len(boxes), 2, 3))
-    affines[:, 0, 0] = affines[:, 1, 1] = scale
-    affines[:, :, 2] = centre - scale[:, None] * (np.array([width, height]) - 1) / 2 - 0.5
-    return affines
 
 
 def invert_affines(affines: Affines) -> Affines:

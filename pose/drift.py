@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .batches import LabelledBatch
 from .evaluate import metrics_by_person
-from .heatmap import cells_to_crop, decode
+from .frame import cells_to_crop
+from .heatmap import decode
 from .metrics import COCO_METRICS, oks
 from .results import SURE_JOINT
 from .spec import PoseSpec
@@ -124,8 +125,8 @@ class Comparison:
 
 def crop_points(heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.float32]:
     """Points (n, K, 3) of heatmaps (n, K, h, w): x and y in crop px, and the score."""
-    cells, scores = decode(heatmaps, spec.decode)
-    return np.concatenate((cells_to_crop(cells), scores[..., None]), axis=2)
+    cells, scores = decode(heatmaps, spec.decode, spec.frame)
+    return np.concatenate((cells_to_crop(cells, spec), scores[..., None]), axis=2)
 
 
 def _spread(px: NDArray[np.floating]) -> tuple[float | None, float | None]:

@@ -13,6 +13,12 @@ DecodeMethod = Literal["quarter", "dark", "udp"]
 dark: a Newton step on the smoothed log heatmap, second differences over two cells (Zhang et al., CVPR 2020).
 udp: the same with differences over one cell, up to the border (Huang et al., CVPR 2020)."""
 DECODE_METHODS: tuple[DecodeMethod, ...] = get_args(DecodeMethod)
+Frame = Literal["edges", "hrnet", "udp"]
+"""How cells, crop and image hang together; `pose.frame` defines it.
+edges: a cell's centre is that of the pixels that it covers, and edges of boxes meet edges of crops (lehrnet's own).
+hrnet: cell i lies at crop px 4 i, as HRNet's official code and MMPose's default have it.
+udp: the outermost cells lie on the outermost pixels' centres (Huang et al., CVPR 2020)."""
+FRAMES: tuple[Frame, ...] = get_args(Frame)
 
 SMOOTHING_RADIUS = 5  # DARK: an 11-cell Gaussian kernel of sigma 2, for targets of sigma 2
 SMOOTHING_SIGMA = 2.0
@@ -32,9 +38,12 @@ def encode(
 
 
 def decode(
-    heatmaps: NDArray[np.floating], method: DecodeMethod = "quarter"
+    heatmaps: NDArray[np.floating], method: DecodeMethod = "quarter", frame: Frame = "edges"
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Points (N, K, 2) in cells and scores (N, K), the height of each peak, of heatmaps (N, K, h, w)."""
+    """Points (N, K, 2) in cells and scores (N, K), the height of each peak, of heatmaps (N, K, h, w).
+
+    HRNet's own frame gives fewer peaks a quarter offset: none in the first two rows or columns, or in the last.
+    """
     if heatmaps.ndim != 4:
         raise ValueError(f"heatmaps have shape {heatmaps.shape}, expected (N, K, h, w)")
     if method not in DECODE_METHODS:
@@ -50,28 +59,35 @@ def decode(
     points = np.empty((len(flat), 2), np.float32)
     points[:, 0], points[:, 1] = column, row
     maps = flat.reshape(-1, height, width)
-    points += _quarter_offset(maps, row, column) if method == "quarter" else _newton_offset(maps, row, column, method)
+    if method == "quarter":
+        points += _quarter_offset(maps, row, column, frame)
+    else:
+        points += _newton_offset(maps, row, column, method)
     return points.reshape(people, joints, 2), scores.reshape(people, joints)
 
 
-def cells_to_crop(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Points in cells to crop px: a cell's centre is that of the pixels it covers."""
-    return points * HEATMAP_STRIDE + (HEATMAP_STRIDE - 1) / 2
-
-
-def crop_to_cells(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Points in crop px to cells."""
-    return (points - (HEATMAP_STRIDE - 1) / 2) / HEATMAP_STRIDE
-
-
 def fuse_flipped(
-    heatmaps: NDArray[np.float32], of_mirrored: NDArray[np.float32], mirror: tuple[int, ...]
+    heatmaps: NDArray[np.float32], of_mirrored: NDArray[np.float32], mirror: tuple[int, ...], frame: Frame = "edges"
 ) -> NDArray[np.float32]:
-    """Mean of the heatmaps of crops and of their mirror images; `mirror` is `Skeleton.mirror`."""
-    return (heatmaps + of_mirrored[:, list(mirror), :, ::-1]) * np.float32(0.5)
+    """Mean of the heatmaps (N, K, h, w) of crops and of their mirror images; `mirror` is `Skeleton.mirror`."""
+    return (heatmaps + unmirrored(of_mirrored, mirror, frame)) * np.float32(0.5)
 
 
-def _quarter_offset(maps: NDArray[np.floating], row: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.float32]:
+def unmirrored(
+    of_mirrored: NDArray[np.float32], mirror: tuple[int, ...], frame: Frame = "edges"
+) -> NDArray[np.float32]:
+    """Heatmaps (N, K, h, w) of mirrored crops as those of the crops.
+
+    In HRNet's frame a mirrored map lies one cell to the left (cell 0 at px 0 meets px W - 1, not W): it is shifted
+    back, and the first column stays.
+    """
+    back = of_mirrored[:, list(mirror), :, ::-1]
+    return np.concatenate((back[..., :1], back[..., :-1]), axis=3) if frame == "hrnet" else back
+
+
+def _quarter_offset(
+    maps: NDArray[np.floating], row: NDArray[np.intp], column: NDArray[np.intp], frame: Frame
+) -> NDArray[np.float32]:
     """(M, 2): a quarter cell towards the higher neighbour on each axis; none on the border."""
     height, width = maps.shape[1:]
     cells = maps.reshape(-1)
@@ -81,6 +97,8 @@ def _quarter_offset(maps: NDArray[np.floating], row: NDArray[np.intp], column: N
     offset = np.empty((len(maps), 2), np.float32)
     offset[:, 0] = np.sign(right - left) * ((column > 0) & (column < width - 1))
     offset[:, 1] = np.sign(below - above) * ((row > 0) & (row < height - 1))
+    if frame == "hrnet":
+        offset *= ((column > 1) & (column < width - 1) & (row > 1) & (row < height - 1))[:, None]
     offset *= 0.25
     return offset
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .crop import Affines, transform_points
-from .heatmap import cells_to_crop, decode, fuse_flipped
+from .frame import cells_to_crop
+from .heatmap import decode, fuse_flipped
 from .spec import PoseSpec
 
 Heatmapper = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -23,7 +24,7 @@ def find_points(
     heatmaps = heatmaps_of(crops)
     if flip:
         mirrored = heatmaps_of(np.ascontiguousarray(crops[..., ::-1]))
-        heatmaps = fuse_flipped(heatmaps, mirrored, spec.skeleton.mirror)
-    cells, scores = decode(heatmaps, spec.decode)
-    points = transform_points(cells_to_crop(cells), affines)
+        heatmaps = fuse_flipped(heatmaps, mirrored, spec.skeleton.mirror, spec.frame)
+    cells, scores = decode(heatmaps, spec.decode, spec.frame)
+    points = transform_points(cells_to_crop(cells, spec), affines)
     return np.concatenate((points, scores[..., None]), axis=2).astype(np.float32)

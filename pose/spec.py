@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..parsing import parse
-from .heatmap import DECODE_METHODS, DecodeMethod
+from .heatmap import DECODE_METHODS, FRAMES, DecodeMethod, Frame
 from .skeleton import COCO17, MPII16, SKELETONS, Skeleton, skeleton_named
 
 LARGEST_SIDE = 4096  # px: no crop of one person needs more, and a file must not ask for any memory
@@ -27,6 +27,8 @@ class PoseSpec:
     sigma: float = 2.0
     """Of the target Gaussian, in cells (HRNet)."""
     decode: DecodeMethod = "quarter"
+    frame: Frame = "edges"
+    """How cells, crop and image hang together: that of the code which trained the network."""
 
     def __post_init__(self) -> None:
         known = SKELETONS.get(self.skeleton.name, self.skeleton)
@@ -44,6 +46,8 @@ class PoseSpec:
             raise ValueError(f"mean {self.mean}, std {self.std}: expected three finite numbers each")
         if self.decode not in DECODE_METHODS:
             raise ValueError(f"decode is {self.decode!r}, expected one of {', '.join(DECODE_METHODS)}")
+        if self.frame not in FRAMES:
+            raise ValueError(f"frame is {self.frame!r}, expected one of {', '.join(FRAMES)}")
 
     def facts(self) -> dict[str, Any]:
         """For JSON: a skeleton of lehrnet's by its name, any other whole."""

@@ -173,6 +173,9 @@ def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
         return None
     if not isinstance(session, GraphSession):
         return None
+    if spec.frame != "edges":
+        log.warning("crop and decode run on the CPU: the kernels know the frame 'edges', the spec says %r", spec.frame)
+        return None
     try:
         image = kernel_image(describe_gpu(session.gpu))
     except FileNotFoundError as error:

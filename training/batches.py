@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..model.pixels import encode, warp
 from ..pose.augment import NONE, Augmentation, Views, draw_views, view_keypoints
-from ..pose.heatmap import HEATMAP_STRIDE, crop_to_cells
+from ..pose.frame import crop_to_cells
+from ..pose.heatmap import HEATMAP_STRIDE
 from ..pose.spec import PoseSpec
 from .pack import Pack
 from .stored import Rows, store
@@ -90,7 +91,7 @@ class Batches:
         keypoints = view_keypoints(self.pack.keypoints[rows], views, self.spec.skeleton)
         height, width = self.spec.input_size
         grid = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
-        cells = crop_to_cells(keypoints[..., :2])
+        cells = crop_to_cells(keypoints[..., :2], self.spec)
         reach = 3 * self.spec.sigma  # HRNet: a Gaussian that does not touch the heatmap teaches nothing
         inside = ((cells > -reach) & (cells < np.array(grid[::-1]) - 1 + reach)).all(2)
         weights = (keypoints[..., 2] > 0) & inside

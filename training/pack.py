@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ..files import atomic_folder, is_full
 from ..parsing import printable
 from ..pose.augment import MARGIN
-from ..pose.crop import Affines, invert_affines, person_affines, sample_upright, transform_points
+from ..pose.crop import Affines, invert_affines, sample_upright, transform_points
 from ..pose.data import PoseData, is_held_out
+from ..pose.frame import person_affines
 from ..pose.headers import header_of
 from ..pose.spec import PoseSpec
 from .shards import FARTHEST, FORMAT, check_size, read_shard

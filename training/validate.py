@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..pose.evaluate import metrics_by_person
-from ..pose.heatmap import cells_to_crop, decode
+from ..pose.frame import cells_to_crop
+from ..pose.heatmap import decode
 from ..pose.metrics import COCO_METRICS
 from .batches import Batches
 from .processes import Processes
@@ -27,8 +28,8 @@ def held_out_metrics(
     processes = processes or Processes()
     parts = []
     for rows, crops, truth, areas in people.plain(size, processes.rank, processes.count):
-        cells, scores = decode(heatmaps_of(crops).cpu().numpy(), people.spec.decode)
-        points = np.concatenate((cells_to_crop(cells), scores[..., None]), axis=2)
+        cells, scores = decode(heatmaps_of(crops).cpu().numpy(), people.spec.decode, people.spec.frame)
+        points = np.concatenate((cells_to_crop(cells, people.spec), scores[..., None]), axis=2)
         parts.append((rows, points, truth, areas))
     # Nobody is counted twice: every process brought its own rows, and no sampler filled them up.
     gathered = [part for share in processes.gather(parts) for part in share]

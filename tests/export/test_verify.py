@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lehrnet.pose.heatmap import encode
+from lehrnet.pose.spec import PoseSpec
 
 verify = pytest.importorskip("lehrnet.export.verify")
 parity_module = pytest.importorskip("lehrnet.export.parity")
@@ -18,18 +19,18 @@ def heatmaps() -> NDArray[np.float32]:
 
 
 def test_equal_heatmaps_pass_without_near_ties(heatmaps) -> None:
-    parity = parity_module.heatmap_parity("fp32", heatmaps, heatmaps.copy(), "quarter")
+    parity = parity_module.heatmap_parity("fp32", heatmaps, heatmaps.copy(), PoseSpec())
     assert (parity.passed, parity.joints, parity.near_ties, parity.drift_px) == (True, 68, 0, 0)
 
 
 def test_a_shifted_heatmap_fails(heatmaps) -> None:
-    parity = parity_module.heatmap_parity("fp32", heatmaps, np.roll(heatmaps, 1, axis=3), "quarter")
+    parity = parity_module.heatmap_parity("fp32", heatmaps, np.roll(heatmaps, 1, axis=3), PoseSpec())
     assert not parity.passed
 
 
 def test_a_difference_above_a_ten_thousandth_of_the_range_fails(heatmaps) -> None:
-    assert parity_module.heatmap_parity("fp32", heatmaps, heatmaps + 5e-5, "dark").passed
-    assert not parity_module.heatmap_parity("fp32", heatmaps, heatmaps + 5e-4, "dark").passed
+    assert parity_module.heatmap_parity("fp32", heatmaps, heatmaps + 5e-5, PoseSpec(decode="dark")).passed
+    assert not parity_module.heatmap_parity("fp32", heatmaps, heatmaps + 5e-4, PoseSpec(decode="dark")).passed
 
 
 def test_two_almost_equal_peaks_are_a_near_tie_and_not_judged() -> None:
@@ -37,7 +38,7 @@ def test_two_almost_equal_peaks_are_a_near_tie_and_not_judged() -> None:
     expected[0, 0, 10, 10], expected[0, 0, 50, 40] = 1, 1 - 1e-6
     found = expected.copy()
     found[0, 0, 50, 40] += 2e-6
-    parity = parity_module.heatmap_parity("fp32", expected, found, "quarter")
+    parity = parity_module.heatmap_parity("fp32", expected, found, PoseSpec())
     assert (parity.near_ties, parity.drift_px, parity.passed) == (1, 0, True)
     assert parity.near_tie_drift_px > 100  # 30 and 40 cells of 4 px
 
@@ -67,7 +68,7 @@ def test_photographs_come_in_batches_of_1_2_and_7(data_folder, tiny_checkpoint) 
 
 
 def test_no_crops_prove_nothing(heatmaps) -> None:
-    parity = parity_module.heatmap_parity("fp32", heatmaps, heatmaps, "quarter")
+    parity = parity_module.heatmap_parity("fp32", heatmaps, heatmaps, PoseSpec())
     assert not replace(parity, crops=0).passed
 
 
@@ -77,7 +78,6 @@ class TestRungs:
         """A rung of some precision whose heatmaps are those of the reference, changed."""
         from lehrnet.pose.batches import unlabelled
         from lehrnet.pose.drift import Comparison
-        from lehrnet.pose.spec import PoseSpec
         from lehrnet.runtime.bundle import Artefact
 
         spec = PoseSpec()
@@ -88,7 +88,7 @@ class TestRungs:
             comparison.update(heatmaps, found, unlabelled(np.zeros((4, 3, 256, 192), np.float32), spec))
             artefact = Artefact("x.onnx", "0" * 64, 0, precision=precision, measured=measured)
             return verify.Rung(
-                parity_module.heatmap_parity(precision, heatmaps, found, "quarter"), comparison.drift(), artefact
+                parity_module.heatmap_parity(precision, heatmaps, found, PoseSpec()), comparison.drift(), artefact
             )
 
         return made

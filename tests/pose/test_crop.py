@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lehrnet.pose import crop
+from lehrnet.pose.frame import person_affines
 from lehrnet.pose.spec import COCO, PoseSpec
 
 BOXES = {
@@ -20,7 +21,7 @@ sides = st.floats(1, 800)
 
 @given(x=st.floats(-500, 500), y=st.floats(-500, 500), width=sides, height=sides)
 def test_a_point_survives_the_round_trip_through_the_crop(x: float, y: float, width: float, height: float) -> None:
-    affines = crop.person_affines(np.array([[x, y, x + width, y + height]]), COCO)
+    affines = person_affines(np.array([[x, y, x + width, y + height]]), COCO)
     points = np.array([[[x, y], [x + width, y + height / 3]]])
     there = crop.transform_points(points, crop.invert_affines(affines))
     np.testing.assert_allclose(crop.transform_points(there, affines), points, atol=1e-6)  # image px
@@ -32,7 +33,7 @@ def test_a_padded_box_lies_within_its_crop_and_touches_two_edges(
 ) -> None:
     centre = np.array([x + width / 2, y + height / 2]) - 0.5
     half = COCO.padding * np.array([width, height]) / 2
-    affines = crop.person_affines(np.array([[x, y, x + width, y + height]]), COCO)
+    affines = person_affines(np.array([[x, y, x + width, y + height]]), COCO)
     corners = crop.transform_points(np.stack((centre - half, centre + half))[None], crop.invert_affines(affines))[0]
     edges = np.array([[-0.5, -0.5], [191.5, 255.5]])
     assert (corners[0] >= edges[0] - 1e-6).all()
@@ -52,7 +53,7 @@ def test_a_crop_of_its_own_size_and_place_is_the_image_unchanged() -> None:
 def test_the_fast_samplers_equal_the_definition(sample, box: list[float], image: NDArray[np.uint8]) -> None:
     if sample is crop.sample_by_opencv and not crop.opencv_is_exact():
         pytest.skip("this OpenCV rounds its weights, so the product does not use its warp")
-    affine = crop.person_affines(np.array([box], float), COCO)[0]
+    affine = person_affines(np.array([box], float), COCO)[0]
     expected = crop.sample_bilinear(image, affine, COCO.input_size)
     found = sample(image, affine, COCO.input_size)
     np.testing.assert_allclose(found, expected, atol=0.05)  # grey levels of 255

@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lehrnet.pose.coco import read_coco
-from lehrnet.pose.crop import invert_affines, person_affines, transform_points
+from lehrnet.pose.crop import invert_affines, transform_points
 from lehrnet.pose.data import PoseData
 from lehrnet.pose.evaluate import evaluate, metrics_table
-from lehrnet.pose.heatmap import crop_to_cells, encode
+from lehrnet.pose.frame import crop_to_cells, person_affines
+from lehrnet.pose.heatmap import encode
 from lehrnet.pose.mpii import read_mpii
 from lehrnet.pose.spec import COCO, MPII, PoseSpec
 
@@ -22,7 +23,7 @@ class Oracle:
 
     def __init__(self, people: PoseData, spec: PoseSpec) -> None:
         affines = invert_affines(person_affines(people.boxes, spec))
-        cells = crop_to_cells(transform_points(people.keypoints[..., :2], affines))
+        cells = crop_to_cells(transform_points(people.keypoints[..., :2], affines), spec)
         height, width = spec.input_size
         self.heatmaps = encode(cells, (height // 4, width // 4), spec.sigma)
         self.given = 0

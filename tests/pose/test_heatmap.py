@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from lehrnet.benchmarks.host import decode_by_loops
 from lehrnet.pose import heatmap
-from lehrnet.pose.crop import invert_affines, person_affines, transform_points
+from lehrnet.pose.crop import invert_affines, transform_points
+from lehrnet.pose.frame import cells_to_crop, crop_to_cells, person_affines
 from lehrnet.pose.heatmap import DecodeMethod, EncodeMethod, decode, encode
 from lehrnet.pose.skeleton import COCO17
 from lehrnet.pose.spec import COCO
@@ -49,9 +50,9 @@ def test_an_image_point_comes_back_through_crop_and_heatmap(
     box = np.array([[left, 10, left + width, 10 + 1.5 * width]])
     point = np.array([[[left + x * width, 10 + y * 1.5 * width]]])
     affines = person_affines(box, COCO)
-    cells = heatmap.crop_to_cells(transform_points(point, invert_affines(affines)))
+    cells = crop_to_cells(transform_points(point, invert_affines(affines)), COCO)
     found, _ = decode(encode(cells, GRID, COCO.sigma), method)
-    back = transform_points(heatmap.cells_to_crop(found), affines)
+    back = transform_points(cells_to_crop(found, COCO), affines)
     image_px_per_cell = affines[0, 0, 0] * heatmap.HEATMAP_STRIDE
     assert np.abs(back - point).max() <= (limit + FLOAT) * image_px_per_cell
 

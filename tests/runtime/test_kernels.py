@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lehrnet.pose.crop import person_affines, sample_bilinear
+from lehrnet.pose.crop import sample_bilinear
+from lehrnet.pose.frame import person_affines
 from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
 from lehrnet.pose.points import find_points
 from lehrnet.pose.spec import COCO

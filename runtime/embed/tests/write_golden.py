@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lehrnet.pose.crop import person_affines, sample_bilinear
+from lehrnet.pose.crop import sample_bilinear
+from lehrnet.pose.frame import person_affines
 from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
 from lehrnet.pose.points import find_points
 from lehrnet.pose.spec import COCO, PoseSpec
