@@ -168,13 +168,12 @@ class TestBadInput:
         with pytest.raises(ValueError, match="another checkpoint"):
             PrecisionWriter(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, Calibration(ranges=path), path)
 
-    def test_an_empty_folder_is_named(self, tmp_path: Path, capsys) -> None:
+    def test_an_empty_folder_is_named(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
         (tmp_path / "empty").mkdir()
         arguments = ["--precisions", "int8", "--calibration", str(tmp_path / "empty")]
-        assert (
-            main(["export", "--untrained", "--network", "lehrnet_w16", "--out", str(tmp_path / "b"), *arguments]) == 2
-        )
+        assert main(["export", str(tiny_bundle / "model.safetensors"), "--out", str(tmp_path / "b"), *arguments]) == 2
         assert "is no COCO data folder" in capsys.readouterr().err
+        assert not (tmp_path / "b").exists()
 
     def test_an_unknown_effort_is_named(self) -> None:
         with pytest.raises(ValueError, match="quick, thorough"):
