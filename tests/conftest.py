@@ -35,7 +35,7 @@ def tiny_checkpoint():
     from lehrnet.pose.spec import PoseSpec
 
     torch.manual_seed(0)
-    network = randomised(PoseNetwork(NetworkConfig(width=8, units=1, modules=(1, 1, 1))))
+    network = randomized(PoseNetwork(NetworkConfig(width=8, units=1, modules=(1, 1, 1))))
     return Checkpoint(network.eval(), PoseSpec(input_size=(64, 64)), "a tiny network for tests")
 
 
@@ -89,7 +89,7 @@ def data_folder(tmp_path) -> Path:
     return tmp_path
 
 
-def randomised(network):
+def randomized(network):
     """Random norms with random statistics, so that no constant hides in a test; in place, for a fresh network."""
     from torch import nn
 
@@ -105,6 +105,6 @@ def randomised(network):
     return network
 
 
-@pytest.fixture(name="randomised", scope="session")
-def randomised_fixture():
-    return randomised
+@pytest.fixture(name="randomized", scope="session")
+def randomized_fixture():
+    return randomized

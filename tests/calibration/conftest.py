@@ -34,6 +34,6 @@ def judge(samples, tiny_checkpoint, tiny_bundle: Path):
 
 @pytest.fixture(scope="session")
 def every_conv(graph) -> set[str]:
-    from lehrnet.calibration.units import quantisable_units
+    from lehrnet.calibration.units import quantizable_units
 
-    return {name for unit in quantisable_units(graph) for name in unit.convs}
+    return {name for unit in quantizable_units(graph) for name in unit.convs}

@@ -8,7 +8,7 @@ pytest.importorskip("onnxsim")
 from lehrnet.calibration.budget import Budget, Effort, Search, UnitSelection, pareto, search
 from lehrnet.calibration.judge import Judge
 from lehrnet.calibration.target import modelled_seconds
-from lehrnet.calibration.units import quantisable_units
+from lehrnet.calibration.units import quantizable_units
 from lehrnet.pose.drift import Drift
 
 
@@ -37,7 +37,7 @@ def test_each_unit_has_its_own_cost(found: Search, graph, ranges) -> None:
         counted.append((convs, batches))
         return replace(found.mixes[0].drift, oks=1 - len(convs) / 1000)
 
-    units, judge = quantisable_units(graph), cast("Judge", count)
+    units, judge = quantizable_units(graph), cast("Judge", count)
     tried = search(graph, ranges, judge, method="percentile", effort=Effort(1, 2))
     assert counted[: len(units)] == [(set(unit.convs), 1) for unit in units]
     assert tried.sensitivity == pytest.approx({unit.name: len(unit.convs) / 1000 for unit in units})
@@ -46,7 +46,7 @@ def test_each_unit_has_its_own_cost(found: Search, graph, ranges) -> None:
 
 
 def test_mixes_go_from_none_to_all_and_never_get_slower(found: Search, graph) -> None:
-    assert [len(found.mixes[0].units), len(found.mixes[-1].units)] == [0, len(quantisable_units(graph))]
+    assert [len(found.mixes[0].units), len(found.mixes[-1].units)] == [0, len(quantizable_units(graph))]
     speeds = [mix.speed for mix in found.mixes]
     assert speeds == sorted(speeds)
     assert found.mixes[0].drift.oks == 1
@@ -54,7 +54,7 @@ def test_mixes_go_from_none_to_all_and_never_get_slower(found: Search, graph) ->
 
 def test_the_dearest_unit_for_what_it_saves_is_the_last_to_join(found: Search, graph) -> None:
     saved = {
-        unit.name: modelled_seconds(graph) - modelled_seconds(graph, unit.convs) for unit in quantisable_units(graph)
+        unit.name: modelled_seconds(graph) - modelled_seconds(graph, unit.convs) for unit in quantizable_units(graph)
     }
     worth = {name: cost / max(saved[name], 1e-9) for name, cost in found.sensitivity.items()}
     (last,) = set(found.mixes[-1].units) - set(found.mixes[-1].units[:-1])

@@ -8,7 +8,7 @@ pytest.importorskip("onnxsim")
 
 from lehrnet.calibration import finetune as module  # noqa: E402
 from lehrnet.calibration.finetune import RoundedConv, Tuning, finetune  # noqa: E402
-from lehrnet.calibration.quantize import fp16_exact, quantise_weight  # noqa: E402
+from lehrnet.calibration.quantize import fp16_exact, quantize_weight  # noqa: E402
 
 SCALES = {"stem.second.pointwise": 0.02, "stage2.exchanges.0.branches.0.0.first.pointwise": 0.02, "head": 0.02}
 
@@ -30,11 +30,11 @@ def test_a_network_that_learns_nothing_comes_back_as_it_was(tiny_checkpoint, cro
     assert (heatmaps(same, crops) - expected).abs().max() < 1e-4 * (expected.max() - expected.min())
 
 
-def test_rounding_equals_the_quantiser_s() -> None:
+def test_rounding_equals_the_quantizer_s() -> None:
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(4, 6, 1, bias=False)
     x = torch.randn(1, 4, 5, 5)
-    whole, scales = quantise_weight(conv.weight.detach().numpy())
+    whole, scales = quantize_weight(conv.weight.detach().numpy())
     weight = torch.from_numpy(whole * scales[:, None, None, None])
     scale = float(fp16_exact(np.array(0.03)))
     expected = torch.nn.functional.conv2d((x / scale).round().clamp(-127, 127) * scale, weight)
@@ -107,8 +107,8 @@ class TestState:
             (lambda state: {**state, "step": "1"}, "step is '1', expected a whole number"),
             (lambda state: {**state, "step": 9}, "step is 9, but there are 3"),
             (lambda state: {**state, "student": {}}, "student is not of this network"),
-            (lambda state: {**state, "optimiser": []}, "optimiser is a list"),
-            (lambda state: {**state, "optimiser": {"state": {0: None}}}, "does not hold exp_avg"),
+            (lambda state: {**state, "optimizer": []}, "optimizer is a list"),
+            (lambda state: {**state, "optimizer": {"state": {0: None}}}, "does not hold exp_avg"),
         ],
     )
     def test_a_state_that_does_not_fit_names_its_key(self, tiny_checkpoint, crops, state, change, message) -> None:

@@ -7,18 +7,18 @@ pytest.importorskip("onnxsim")
 from lehrnet.calibration.graph import Graph
 from lehrnet.calibration.placement import place
 from lehrnet.calibration.precision import typed
-from lehrnet.calibration.quantize import CPU, TENSORRT, quantise, quantise_weight
+from lehrnet.calibration.quantize import CPU, TENSORRT, quantize, quantize_weight
 from lehrnet.calibration.rules import broken_rules
-from lehrnet.calibration.units import quantisable_units, total_macs
+from lehrnet.calibration.units import quantizable_units, total_macs
 
 
 @pytest.fixture(scope="module")
 def int8(graph, ranges, every_conv):
-    return quantise(graph, every_conv, ranges.thresholds("mse"), ranges.non_negative, TENSORRT)
+    return quantize(graph, every_conv, ranges.thresholds("mse"), ranges.non_negative, TENSORRT)
 
 
 def test_units_speak_of_the_network_and_leave_attention_alone(graph) -> None:
-    units = quantisable_units(graph)
+    units = quantizable_units(graph)
     names = [unit.name for unit in units]
     assert names[0] == "stem"
     assert names[-1] == "head"
@@ -29,7 +29,7 @@ def test_units_speak_of_the_network_and_leave_attention_alone(graph) -> None:
 
 def test_weights_round_to_the_nearest_step_of_their_channel() -> None:
     weight = np.random.default_rng(0).standard_normal((5, 3, 3, 3))
-    whole, scales = quantise_weight(weight)
+    whole, scales = quantize_weight(weight)
     assert whole.dtype == np.int8
     assert np.abs(whole).max() == 127
     assert (np.abs(whole * scales[:, None, None, None] - weight) <= 0.51 * scales[:, None, None, None]).all()
@@ -63,7 +63,7 @@ def test_biases_stay_in_float(int8, every_conv) -> None:
 
 
 def test_it_computes_nearly_what_the_network_computes(int8, judge, graph, ranges, every_conv) -> None:
-    cpu = quantise(graph, every_conv, ranges.thresholds("mse"), ranges.non_negative, CPU)
+    cpu = quantize(graph, every_conv, ranges.thresholds("mse"), ranges.non_negative, CPU)
     for model in (int8, cpu):
         drift = judge(model)
         assert 0 < drift.heatmap_mean < 0.05 * drift.heatmap_range
@@ -77,13 +77,13 @@ def test_int8_beside_fp16_computes_what_int8_beside_fp32_computes(int8, judge) -
 
 
 def test_nothing_in_int8_is_the_network_itself(graph, ranges, judge) -> None:
-    model = quantise(graph, set(), ranges.thresholds("mse"), ranges.non_negative)
+    model = quantize(graph, set(), ranges.thresholds("mse"), ranges.non_negative)
     assert judge(model).heatmap_max == 0
 
 
 def test_a_range_that_is_missing_is_named(graph, every_conv) -> None:
     with pytest.raises(ValueError, match="the ranges have no tensor"):
-        quantise(graph, every_conv, {}, set())
+        quantize(graph, every_conv, {}, set())
 
 
 def test_a_graph_of_another_exporter_is_refused() -> None:
@@ -93,12 +93,12 @@ def test_a_graph_of_another_exporter_is_refused() -> None:
     node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="Conv_0")
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "foreign", [value], [out], [weight]))
     with pytest.raises(ValueError, match="lehrnet export"):
-        quantisable_units(Graph(model))
+        quantizable_units(Graph(model))
 
 
 class TestRules:
     def test_a_zero_point_is_found(self, graph, ranges, every_conv) -> None:
-        cpu = quantise(graph, every_conv, ranges.thresholds("mse"), ranges.non_negative, CPU)
+        cpu = quantize(graph, every_conv, ranges.thresholds("mse"), ranges.non_negative, CPU)
         assert any("not symmetric" in rule for rule in broken_rules(cpu))
 
     def test_a_weight_scaled_along_its_inputs_is_found(self, int8) -> None:

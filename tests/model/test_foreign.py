@@ -32,8 +32,8 @@ class TestAsPeopleHaveThem:
         "key", ["state_dict", "model", "model_state_dict", "ema", "ema_state_dict", "network", "state_dict_ema"]
     )
     def test_the_usual_keys_are_found_beside_other_things(self, network, key: str, tmp_path: Path, caplog) -> None:
-        optimiser = torch.optim.Adam(network.parameters()).state_dict()
-        content = {"epoch": 3, "optimizer": optimiser, "args": [1, "a"], key: prefixed(network.state_dict(), "module.")}
+        optimizer = torch.optim.Adam(network.parameters()).state_dict()
+        content = {"epoch": 3, "optimizer": optimizer, "args": [1, "a"], key: prefixed(network.state_dict(), "module.")}
         torch.save(content, tmp_path / "weights.pt")
         loaded = load_checkpoint(tmp_path / "weights.pt", network=TINY, size=(128, 96))
         torch.testing.assert_close(loaded.network.state_dict(), network.state_dict(), rtol=0, atol=0)
@@ -95,7 +95,7 @@ class TestWhatAPlainStateDictDoesNotSay:
         expected = "the input size was not in the file: 256x192 was assumed (set --size)"
         assert loaded.spec.input_size == (256, 192)
         assert expected in loaded.note
-        assert "'quarter' decoding and ImageNet's normalisation assumed" in loaded.note
+        assert "'quarter' decoding and ImageNet's normalization assumed" in loaded.note
         assert expected in caplog.text
 
     def test_a_size_and_a_decoding_that_were_named_are_taken(self, plain: Path, caplog) -> None:

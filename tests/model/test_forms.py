@@ -25,9 +25,9 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor, limit: float) -> N
 @shapes
 @precisions
 @torch.no_grad()
-def test_folding_and_the_forms_of_an_lconv_change_nothing(inputs, outputs, stride, dtype, limit, randomised) -> None:
+def test_folding_and_the_forms_of_an_lconv_change_nothing(inputs, outputs, stride, dtype, limit, randomized) -> None:
     torch.manual_seed(inputs + stride)
-    before = nn.Sequential(randomised(ConvNorm(LConv(inputs, outputs, stride), outputs))).to(dtype).eval()
+    before = nn.Sequential(randomized(ConvNorm(LConv(inputs, outputs, stride), outputs))).to(dtype).eval()
     folded = fold_norms(before)[0]
     assert isinstance(folded, LConv)
     x = torch.randn(3, inputs, 16, 12, dtype=dtype)
@@ -38,9 +38,9 @@ def test_folding_and_the_forms_of_an_lconv_change_nothing(inputs, outputs, strid
 @pytest.mark.parametrize("width", WIDTHS)
 @precisions
 @torch.no_grad()
-def test_a_lean_pair_is_its_two_lconvs(width, dtype, limit, randomised) -> None:
+def test_a_lean_pair_is_its_two_lconvs(width, dtype, limit, randomized) -> None:
     torch.manual_seed(width)
-    block = fold_norms(randomised(Leanblock(width))).eval().to(dtype)
+    block = fold_norms(randomized(Leanblock(width))).eval().to(dtype)
     assert isinstance(block.first, LConv)
     assert isinstance(block.second, LConv)
     x = torch.randn(3, width, 16, 12, dtype=dtype)
@@ -51,18 +51,18 @@ def test_a_lean_pair_is_its_two_lconvs(width, dtype, limit, randomised) -> None:
     ("form", "size"), [*((form, (96, 64)) for form in get_args(LConvForm)), ("pair", (256, 192)), ("pair", (256, 256))]
 )
 @torch.no_grad()
-def test_the_deployed_network_is_the_network(form: LConvForm, size: tuple[int, int], randomised) -> None:
+def test_the_deployed_network_is_the_network(form: LConvForm, size: tuple[int, int], randomized) -> None:
     torch.manual_seed(0)
-    network = randomised(create_model("lehrnet_w16")).eval()
+    network = randomized(create_model("lehrnet_w16")).eval()
     x = torch.randn(1, 3, *size)
     assert_equal(deploy(network, size, form)(x), network(x), 1e-4)
 
 
 @pytest.mark.parametrize("name", ["lehrnet_w32", "lehrnet_w32_literal_lean", "hrnet_w32", "lehrnet_w24"])
 @torch.no_grad()
-def test_every_variant_deploys_exactly(name: str, randomised) -> None:
+def test_every_variant_deploys_exactly(name: str, randomized) -> None:
     torch.manual_seed(0)
-    network = randomised(create_model(name)).double().eval()
+    network = randomized(create_model(name)).double().eval()
     x = torch.randn(3, 3, 64, 64, dtype=torch.float64)
     deployed = deploy(network, (64, 64))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())

@@ -34,9 +34,9 @@ class Times(torch.nn.Module):
         return self.weight * maps
 
 
-def test_a_fusionblock_is_a_leanblock_whose_operators_ema_weighs_and_not_its_shortcut(randomised) -> None:
+def test_a_fusionblock_is_a_leanblock_whose_operators_ema_weighs_and_not_its_shortcut(randomized) -> None:
     torch.manual_seed(0)
-    fusion = randomised(LeEMAFusionblock(64, groups=32)).eval()
+    fusion = randomized(LeEMAFusionblock(64, groups=32)).eval()
     lean = Leanblock(64).eval()
     unused = lean.load_state_dict(fusion.state_dict(), strict=False).unexpected_keys
     assert unused

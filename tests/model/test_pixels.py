@@ -10,7 +10,7 @@ from lehrnet.pose.crop import sample_bilinear
 from lehrnet.pose.spec import COCO
 
 
-def test_a_warp_is_the_definitions_sampling_and_normalising() -> None:
+def test_a_warp_is_the_definitions_sampling_and_normalizing() -> None:
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 256, (4, 320, 240, 3), dtype=np.uint8)
     views = draw_views(rng.uniform(0, 200, (4, 17, 3)), (320, 240), COCO, Augmentation(), rng)

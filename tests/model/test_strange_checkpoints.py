@@ -145,7 +145,7 @@ class TestDamagedAndHostileFiles:
         with pytest.raises(ValueError, match="state dict"):
             load_checkpoint(tmp_path / "w.pt", network=TINY)
 
-    def test_sparse_and_quantised_tensors_are_refused(self, network, tmp_path: Path) -> None:
+    def test_sparse_and_quantized_tensors_are_refused(self, network, tmp_path: Path) -> None:
         weight = network.head.weight.detach()
         for strange in (weight.to_sparse(), torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)):
             torch.save({**network.state_dict(), "head.weight": strange}, tmp_path / "w.pt")

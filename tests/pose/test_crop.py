@@ -60,7 +60,7 @@ def test_the_fast_samplers_equal_the_definition(sample, box: list[float], image:
 
 @boxes
 @pytest.mark.parametrize("exact", [True, False])
-def test_crops_are_the_normalised_definition(box, exact: bool, image: NDArray[np.uint8], monkeypatch) -> None:
+def test_crops_are_the_normalized_definition(box, exact: bool, image: NDArray[np.uint8], monkeypatch) -> None:
     if exact and not crop.opencv_is_exact():
         pytest.skip("this OpenCV rounds its weights, so the product does not use its warp")
     monkeypatch.setattr(crop, "opencv_is_exact", lambda: exact)

@@ -30,9 +30,9 @@ def test_every_form_is_the_network(form: TorchForm, tiny_checkpoint) -> None:
 
 @pytest.mark.parametrize("config", [{"attention": False}, {"attention": False, "light_units": False}])
 @torch.inference_mode()
-def test_networks_without_attention_too(config: dict, randomised) -> None:
+def test_networks_without_attention_too(config: dict, randomized) -> None:
     torch.manual_seed(2)
-    network = randomised(PoseNetwork(NetworkConfig(width=8, units=1, modules=(1, 1, 1), **config))).eval()
+    network = randomized(PoseNetwork(NetworkConfig(width=8, units=1, modules=(1, 1, 1), **config))).eval()
     form = TorchForm(half=False)
     wanted = network(crops(form))
     torch.testing.assert_close(gpu_network(network, (64, 64), form, CPU)(crops(form)), wanted, atol=1e-4, rtol=1e-4)

@@ -259,9 +259,9 @@ class TestState:
             (lambda state: with_weight(state, torch.full((17, 8, 1, 1), torch.inf)), "values that are not finite"),
             (lambda state: with_weight(state, torch.zeros((17, 8, 1, 1)).double()), "is a .* tensor of torch.float64"),
             (lambda state: {**state, "average": {}}, "average is not of this network"),
-            (lambda state: {**state, "optimiser": {}}, "optimiser.state is a NoneType"),
-            (lambda state: {**state, "optimiser": {"state": {9999: {}}}}, "but has one more"),
-            (lambda state: {**state, "optimiser": {"state": {0: {"step": 1}}}}, "does not hold exp_avg"),
+            (lambda state: {**state, "optimizer": {}}, "optimizer.state is a NoneType"),
+            (lambda state: {**state, "optimizer": {"state": {9999: {}}}}, "but has one more"),
+            (lambda state: {**state, "optimizer": {"state": {0: {"step": 1}}}}, "does not hold exp_avg"),
         ],
     )
     def test_a_state_that_does_not_fit_names_its_key(self, packed: Path, run: Path, change, message: str) -> None:
@@ -269,17 +269,17 @@ class TestState:
         with pytest.raises(ValueError, match=f"state.pt cannot be read: .*{message}"):
             trainer(packed, run).resume()
 
-    def test_the_optimiser_s_settings_are_the_recipe_s_whatever_the_state_says(self, packed: Path, run: Path) -> None:
+    def test_the_optimizer_s_settings_are_the_recipe_s_whatever_the_state_says(self, packed: Path, run: Path) -> None:
         state = torch.load(run / STATE, weights_only=True)
-        state["optimiser"]["param_groups"] = [{"lr": "high", "params": None}]
+        state["optimizer"]["param_groups"] = [{"lr": "high", "params": None}]
         torch.save(state, run / STATE)
         again = trainer(packed, run)
         again.resume()
-        assert [group["weight_decay"] for group in again.optimiser.param_groups] == [0.01, 0.0]
+        assert [group["weight_decay"] for group in again.optimizer.param_groups] == [0.01, 0.0]
 
     @QUIET
     @given(
-        st.sampled_from(["identity", "network", "optimiser", "average", "step", "elapsed_s", "best"]),
+        st.sampled_from(["identity", "network", "optimizer", "average", "step", "elapsed_s", "best"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -287,7 +287,7 @@ class TestState:
         ),
     )
     def test_no_content_of_a_state_is_more_than_a_sentence(self, tmp_path: Path, key: str, value: Any) -> None:
-        state = {"identity": "{}", "network": {}, "optimiser": {"state": {}}, "average": {}}
+        state = {"identity": "{}", "network": {}, "optimizer": {"state": {}}, "average": {}}
         torch.save({**state, "step": 1, "elapsed_s": 1.0, "best": 0.5, key: value}, tmp_path / STATE)
         network = torch.nn.Linear(1, 1)
 
