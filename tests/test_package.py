@@ -1,8 +1,8 @@
 """The package as a whole: what importing it loads, which floor knows which, and that its wheel works."""
 
+import shutil
 import subprocess
 import sys
-import tarfile
 import venv
 import zipfile
 from importlib.metadata import distributions
@@ -71,7 +71,8 @@ def test_the_wheel_works_in_an_empty_environment(tiny_bundle: Path, data_folder:
         return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
 
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source_copy(tmp_path)))
+    source = working_tree(ROOT, tmp_path / "source")
+    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source))
     (wheel,) = tmp_path.glob("lehrnet-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {
@@ -92,10 +93,34 @@ def test_the_wheel_works_in_an_empty_environment(tiny_bundle: Path, data_folder:
     assert (refused.returncode, "needs PyTorch" in refused.stderr) == (2, True)
 
 
-def source_copy(folder: Path) -> Path:
-    """The tracked files alone: building a wheel writes beside its sources."""
-    archive = folder / "source.tar"
-    subprocess.run(["git", "-C", str(ROOT), "archive", "--output", str(archive), "HEAD"], check=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder / "source", filter="data")
-    return folder / "source"
+def working_tree(checkout: Path, copy: Path) -> Path:
+    """A copy of a checkout as it stands: what is not committed is in, what git ignores is out, and so is what is gone.
+
+    A copy, because building a wheel writes beside its sources.
+    """
+    command = ["git", "-C", str(checkout), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\0")
+    for name in filter(None, listed):
+        if (checkout / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(checkout / name, copy / name)
+    return copy
+
+
+def test_the_wheel_s_source_is_the_working_tree(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "build").mkdir(parents=True)
+    git = ("git", "-C", str(checkout), "-c", "user.name=us", "-c", "user.email=us@example.org")
+    for name in ("kept.py", "changed.py", "gone.py"):
+        (checkout / name).write_text("committed")
+    (checkout / ".gitignore").write_text("build/\n*.tmp\n")
+    for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "all")):
+        subprocess.run([*git, *command], check=True)
+    (checkout / "changed.py").write_text("not committed")
+    (checkout / "gone.py").unlink()
+    for name in ("new.py", "build/made.py", "left.tmp"):
+        (checkout / name).write_text("new")
+    copy = working_tree(checkout, tmp_path / "copy")
+    found = {path.relative_to(copy).as_posix(): path.read_text() for path in copy.rglob("*") if path.is_file()}
+    assert found.pop(".gitignore")
+    assert found == {"kept.py": "committed", "changed.py": "not committed", "new.py": "new"}

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lehrnet.model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint  # noqa: E
 from lehrnet.model.config import variant_name  # noqa: E402
 from lehrnet.runtime.session import open_session  # noqa: E402
 
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 EXPECTED_AP = 0.27
 """Of the shipped weights, less a margin: raise it with them."""
 
@@ -105,9 +107,27 @@ class TestShippedWeights:
         assert "held-out AP" in checkpoint.note
         assert DEFAULT_WEIGHTS.stat().st_size < 10 << 20
 
-    def test_they_have_a_card(self) -> None:
+    def test_their_card_prints_what_was_measured(self) -> None:
+        """The figures of the note within the weights and of the kept result: new weights bring a new card."""
         card = DEFAULT_WEIGHTS.with_name("README.md").read_text()
-        assert all(word in card for word in ("licence", "seed", "AP", "cannot"))
+        note = package.open_checkpoint(None).note
+        held_out = re.search(r"held-out AP (0\.\d+) at (\d+x\d+)", note)
+        assert held_out is not None
+        assert f"| AP, held out | {100 * float(held_out[1]):.1f} on" in card
+        assert f"crops of {held_out[2]} px, float16, {DEFAULT_WEIGHTS.stat().st_size / 1e6:.1f} MB" in card
+        kept = json.loads((RESULTS / "accuracy_cpu.json").read_text())
+        figures, joints = kept["figures"], kept["joints"]
+        assert f"**{100 * figures['AP']:.1f}** (AP50 {100 * figures['AP50']:.1f}) on {kept['people']} people" in card
+        found = {name: (joints[f"left_{name}"] + joints[f"right_{name}"]) / 2 for name in ("eye", "shoulder", "ankle")}
+        for part in (f"nose {joints['nose']:.0%}", *(f"{name}s {share:.0%}" for name, share in found.items())):
+            assert part in card
+
+    def test_their_card_says_what_they_cannot_do_and_whose_they_are(self) -> None:
+        card = DEFAULT_WEIGHTS.with_name("README.md").read_text()
+        parts = {part.partition(".**")[0]: part for part in card.split("\n\n**")[1:]}
+        assert "wrist" in parts["What it cannot do"]
+        assert "Apache-2.0" in parts["Data and licence"]
+        assert "CC BY 4.0" in parts["Data and licence"]
 
     @pytest.mark.slow
     def test_they_become_a_bundle_once(self, tmp_path: Path, monkeypatch, caplog) -> None:

@@ -23,11 +23,32 @@ def test_every_variant_gives_one_quarter_size_heatmap_a_joint(name: str) -> None
         assert create_model(name, joints=16).eval()(torch.zeros(2, 3, 128, 96)).shape == (2, 16, 32, 24)
 
 
-def test_a_fusionblock_is_a_leanblock_whose_operators_ema_weighs() -> None:
+class Times(torch.nn.Module):
+    """An attention that weighs every map alike."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.weight * maps
+
+
+def test_a_fusionblock_is_a_leanblock_whose_operators_ema_weighs_and_not_its_shortcut(randomized) -> None:
     torch.manual_seed(0)
-    block = LeEMAFusionblock(64, groups=32).eval()
-    x = torch.randn(1, 64, 16, 12)
-    torch.testing.assert_close(block(x), torch.relu(block.attention(block.operators(x)) + x))
+    fusion = randomized(LeEMAFusionblock(64, groups=32)).eval()
+    lean = Leanblock(64).eval()
+    unused = lean.load_state_dict(fusion.state_dict(), strict=False).unexpected_keys
+    assert unused
+    assert all(name.startswith("attention.") for name in unused)
+    x = torch.randn(2, 64, 16, 12)
+    with torch.no_grad():
+        weighed = fusion(x)
+        fusion.attention = Times(1)
+        torch.testing.assert_close(fusion(x), lean(x))
+        assert not torch.allclose(weighed, lean(x), atol=0.1)
+        fusion.attention = Times(0)
+        torch.testing.assert_close(fusion(x), torch.relu(x))
 
 
 def test_a_seed_gives_the_same_network() -> None:

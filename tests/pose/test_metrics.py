@@ -5,14 +5,20 @@ import numpy as np
 import pytest
 
 from lehrnet.pose.coco import read_coco
+from lehrnet.pose.crop import invert_affines, person_affines, transform_points
 from lehrnet.pose.data import PoseData
+from lehrnet.pose.evaluate import evaluate
+from lehrnet.pose.heatmap import crop_to_cells, encode
 from lehrnet.pose.metrics import COCO_METRICS, coco_metrics, mpii_metrics, oks, oks_nms, pck
 from lehrnet.pose.skeleton import COCO17
+from lehrnet.pose.spec import COCO
 
 pytest.importorskip("pycocotools")
 
 THRESHOLDS = np.arange(0.5, 0.951, 0.05)
 RECALLS = np.linspace(0, 1, 101)
+AREAS = ((0, 1e10), (32**2, 96**2), (96**2, 1e10))
+"""Everyone, medium and large, px^2 (cocodataset.org, keypoint evaluation)."""
 
 
 def results_of(people: PoseData, keypoints: np.ndarray, scores: np.ndarray) -> list[dict]:
@@ -27,14 +33,28 @@ def results_of(people: PoseData, keypoints: np.ndarray, scores: np.ndarray) -> l
     ]
 
 
-def ap_by_loops(labels: Path, results: list[dict]) -> float:
-    """A second implementation of COCO's AP, written from its definition: no pycocotools, no shortcuts."""
-    content = json.loads(labels.read_text())
+def figures_by_loops(content: dict, results: list[dict]) -> dict[str, float]:
+    """A second implementation of COCO's figures, written from their definition: no pycocotools, no shortcuts."""
+    everyone, medium, large = ((*pair_by_loops(content, results, *areas),) for areas in AREAS)
+    by_level, recalls = everyone
+    ap, ar = ([np.mean(level), level[0], level[5]] for level in (by_level, recalls))
+    ap, ar = ([*figures, np.mean(medium[at]), np.mean(large[at])] for at, figures in enumerate((ap, ar)))
+    names = [f"{what}{of}" for what in ("AP", "AR") for of in ("", "50", "75", "(M)", "(L)")]
+    return dict(zip(names, map(float, (*ap, *ar)), strict=True))
+
+
+def pair_by_loops(
+    content: dict, results: list[dict], smallest: float, largest: float
+) -> tuple[list[float], list[float]]:
+    """Average precision and recall at each of THRESHOLDS, of people whose area lies in a range; NaN for nobody."""
     matches: list[tuple[float, list[bool], list[bool]]] = []
     positives = 0
     for image in content["images"]:
         truths = [entry for entry in content["annotations"] if entry["image_id"] == image["id"]]
-        ignored = [bool(entry.get("iscrowd")) or not entry["num_keypoints"] for entry in truths]
+        ignored = [
+            bool(entry.get("iscrowd")) or not entry["num_keypoints"] or not smallest <= entry["area"] <= largest
+            for entry in truths
+        ]
         order = sorted(range(len(truths)), key=lambda index: ignored[index])
         truths, ignored = [truths[index] for index in order], [ignored[index] for index in order]
         positives += ignored.count(False)
@@ -42,6 +62,8 @@ def ap_by_loops(labels: Path, results: list[dict]) -> float:
         similar = [[similarity(result, truth) for truth in truths] for result in found]
         taken = [[False] * len(truths) for _ in THRESHOLDS]
         for result, row in zip(found, similar, strict=True):
+            width, height = np.ptp(np.reshape(result["keypoints"], (17, 3))[:, :2], axis=0)
+            strange = not smallest <= width * height <= largest
             hits, skips = [], []
             for level, threshold in enumerate(THRESHOLDS):
                 best, match = min(threshold, 1 - 1e-10), None
@@ -55,18 +77,19 @@ def ap_by_loops(labels: Path, results: list[dict]) -> float:
                 if match is not None:
                     taken[level][match] = True
                 hits.append(match is not None)
-                skips.append(match is not None and ignored[match])
+                skips.append(strange if match is None else ignored[match])
             matches.append((result["score"], hits, skips))
     matches.sort(key=lambda match: -match[0])
-    average = []
+    precisions, recalls = [], []
     for level in range(len(THRESHOLDS)):
-        hits = np.array([hit[level] for _, hit, skip in matches if not skip[level]])
+        hits = np.array([hit[level] for _, hit, skip in matches if not skip[level]], bool)
         true, false = np.cumsum(hits), np.cumsum(~hits)
-        recall, precision = true / positives, true / (true + false + np.spacing(1))
+        recall, precision = true / (positives or np.nan), true / (true + false + np.spacing(1))
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         places = np.searchsorted(recall, RECALLS, side="left")
-        average.append(np.append(precision, 0)[places].mean())
-    return float(np.mean(average))
+        precisions.append(np.append(precision, 0)[places].mean() if positives else np.nan)
+        recalls.append(max(recall, default=0) if positives else np.nan)
+    return precisions, recalls
 
 
 def similarity(result: dict, truth: dict) -> float:
@@ -108,14 +131,70 @@ def test_ground_truth_scored_against_itself_is_perfect(pose_samples: Path) -> No
     assert figures == dict.fromkeys(COCO_METRICS, 1.0)
 
 
-@pytest.mark.parametrize("noise_px", [2, 6, 15])
-def test_a_second_implementation_agrees(noise_px: float, pose_samples: Path) -> None:
-    people, rng = read_coco(pose_samples), np.random.default_rng(0)
-    noisy = people.keypoints + rng.normal(0, noise_px, people.keypoints.shape) * [1, 1, 0]
-    results = results_of(people, noisy, rng.uniform(0, 1, len(people)))
-    ap = coco_metrics(content_of(people.labels), results, COCO17)["AP"]
-    assert 0.02 < ap < 0.98
-    assert ap_by_loops(people.labels, results) == pytest.approx(ap, abs=1e-6)
+class TestASecondImplementationAgrees:
+    """In all ten figures, to 1e-6."""
+
+    @pytest.fixture(params=["drawn_folder", "pose_samples"])
+    def people(self, request: pytest.FixtureRequest) -> PoseData:
+        """Of drawn figures everywhere, of photographs where they are at hand."""
+        return read_coco(request.getfixturevalue(request.param))
+
+    @pytest.mark.parametrize("noise_px", [2, 6, 15])
+    def test_on_everyone_with_noise(self, noise_px: float, people: PoseData) -> None:
+        rng = np.random.default_rng(0)
+        noisy = people.keypoints + rng.normal(0, noise_px, people.keypoints.shape) * [1, 1, 0]
+        results = results_of(people, noisy, rng.uniform(0, 1, len(people)))
+        found = coco_metrics(content_of(people.labels), results, COCO17)
+        assert 0.02 < found["AP"] < 0.98
+        assert figures_by_loops(content_of(people.labels), results) == pytest.approx(found, abs=1e-6, nan_ok=True)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_on_drawn_people_missed_doubled_dreamt_up_unlabelled_and_in_crowds(
+        self, seed: int, drawn_folder: Path
+    ) -> None:
+        people, rng = read_coco(drawn_folder), np.random.default_rng(seed)
+        content, results = hard_case(people, rng)
+        found = coco_metrics(content, results, COCO17)
+        assert len(set(found.values())) >= 9  # hardly two alike
+        assert all(0.05 < figure < 0.95 for figure in found.values())
+        assert figures_by_loops(content, results) == pytest.approx(found, abs=1e-6)
+
+    def test_on_what_evaluate_makes_of_a_label_file(self, drawn_folder: Path, tmp_path: Path) -> None:
+        """From the file by crops and heatmaps to its figures, crowds and people without labels among them."""
+        content, _ = hard_case(read_coco(drawn_folder), np.random.default_rng(0))
+        (tmp_path / "images").symlink_to(drawn_folder / "images")
+        (tmp_path / "person_keypoints.json").write_text(json.dumps(content))
+        asked = read_coco(tmp_path)
+        asked = asked.take(np.argsort(asked.image_of, kind="stable"))  # as `evaluate` asks for them
+        drawn = read_coco(drawn_folder)
+        rows = [drawn.person_ids.tolist().index(person) for person in asked.person_ids]
+        affines = invert_affines(person_affines(asked.boxes, COCO))
+        cells = crop_to_cells(transform_points(drawn.keypoints[rows, :, :2], affines))
+        cells += np.random.default_rng(0).normal(0, 1, cells.shape)
+        heatmaps = iter(encode(cells, (64, 48), 2.0))
+        found = evaluate(lambda crops: np.stack([next(heatmaps) for _ in crops]), tmp_path, COCO)
+        assert 0.2 < found.figures["AP"] < 0.8
+        assert figures_by_loops(content, found.results) == pytest.approx(found.figures, abs=1e-6)
+
+
+def hard_case(people: PoseData, rng: np.random.Generator) -> tuple[dict, list[dict]]:
+    """Labels and results in which every rule of COCO's matching decides about somebody."""
+    content = content_of(people.labels)
+    for number, entry in enumerate(content["annotations"]):
+        if number % 5 == 1:
+            entry["iscrowd"] = 1
+        if number % 7 == 2:  # nobody labelled this person's joints
+            entry.update(keypoints=[0] * 51, num_keypoints=0)
+        if number % 3 == 0:  # medium, or small: a drawn person is large
+            entry["area"] = min(entry["area"], 900.0 if number % 4 == 3 else 9000.0)
+    rows = np.flatnonzero(rng.uniform(size=len(people)) > 0.15)  # the others are missed
+    rows = np.concatenate((rows, rows[::2], rows[::4]))  # and some are found twice and three times
+    seen = people.take(rows)
+    spread = rng.choice([1, 4, 8, 60], len(rows))[:, None, None]  # px; 60: dreamt up
+    noisy = seen.keypoints + rng.normal(0, 1, seen.keypoints.shape) * spread * [1, 1, 0]
+    results = results_of(seen, noisy, rng.uniform(0, 1, len(rows)).round(1))  # many scores are equal
+    crowded = [{**result, "score": 0.01} for result in results if result["image_id"] == results[0]["image_id"]]
+    return content, [*results, *crowded * 10]  # of one image more than the 20 that count
 
 
 def test_no_results_score_nothing(data_folder: Path) -> None:

@@ -19,7 +19,17 @@ def test_limbs_and_upper_body_name_joints_that_exist(skeleton: Skeleton) -> None
 
 
 def test_the_two_skeletons_have_cocos_and_mpiis_joints() -> None:
-    assert {name: len(skeleton) for name, skeleton in SKELETONS.items()} == {"coco17": 17, "mpii16": 16}
+    """In the order of COCO's person_keypoints files and of MPII's annopoints, on which weights and labels rest."""
+
+    def pairs(*names: str) -> list[str]:
+        return [f"{side}_{name}" for name in names for side in ("left", "right")]
+
+    limbs = ["ankle", "knee", "hip"], ["wrist", "elbow", "shoulder"]
+    mpii = [[*(f"right_{name}" for name in limb), *(f"left_{name}" for name in limb[::-1])] for limb in limbs]
+    assert {name: list(skeleton.joints) for name, skeleton in SKELETONS.items()} == {
+        "coco17": ["nose", *pairs("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")],
+        "mpii16": [*mpii[0], "pelvis", "thorax", "upper_neck", "head_top", *mpii[1]],
+    }
 
 
 def test_an_unknown_skeleton_is_answered_with_the_known_ones() -> None:

@@ -1,7 +1,6 @@
 """The C and C++ library: built, tested by its own tests, with sanitizers, installed, and held against Python."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,33 +16,15 @@ from lehrnet.pose.crop import crop_people
 from lehrnet.pose.heatmap import DECODE_METHODS
 from lehrnet.pose.pictures import read_image
 from lehrnet.runtime import PoseEstimator
+from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, ROOT, build, fetch_headers, run
 
-ROOT = Path(__file__).parents[2]
-EMBED = ROOT / "runtime" / "embed"
-TOOLS = ("cmake", "ninja", "g++", "gcc")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"building takes {', '.join(TOOLS)}"),
-]
+pytestmark = MARKS
 pytest.importorskip("onnxruntime")
 
 
-def run(*command: object, **environment: str) -> str:
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env={**os.environ, **environment}, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def headers(tmp_path_factory) -> Path:
-    folder = ROOT / "build" / "onnxruntime"
-    done = subprocess.run([EMBED / "fetch_onnxruntime.sh", folder], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no ONNX Runtime headers: {done.stderr.strip()[-200:]}")
-    return folder / "include"
+def headers() -> Path:
+    return fetch_headers()
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +34,6 @@ def installed(headers: Path, tmp_path_factory) -> Path:
         build(preset, headers)
         run("cmake", "--install", ROOT / "build" / "embed" / preset, "--prefix", prefix / preset)
     return prefix
-
-
-def build(preset: str, headers: Path) -> Path:
-    folder = ROOT / "build" / "embed" / preset
-    run("cmake", "-S", EMBED, "--preset", preset, "-G", "Ninja", f"-DONNXRUNTIME_INCLUDE_DIR={headers}",
-        "-DLEHRNET_WERROR=ON", "-B", folder)  # fmt: skip
-    run("cmake", "--build", folder)
-    return folder
 
 
 @pytest.mark.parametrize("preset", ["dev", "sanitize", "thread"])

@@ -1,8 +1,6 @@
 """What the C and C++ library does with bundles and graphs that are not what they should be."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,42 +14,21 @@ from lehrnet.benchmarks.embedded import EmbeddedSession, wheels_library
 from lehrnet.pose.skeleton import SKELETONS, Skeleton
 from lehrnet.pose.spec import PoseSpec
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
+from lehrnet.tests.runtime.embed_builds import MARKS, build, fetch_headers, run
 
-ROOT = Path(__file__).parents[2]
-EMBED = ROOT / "runtime" / "embed"
-TOOLS = ("cmake", "ninja", "g++", "gcc")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"building takes {', '.join(TOOLS)}"),
-]
+pytestmark = MARKS
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 
-def run(*command: object, **environment: str) -> str:
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env={**os.environ, **environment}, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def build(preset: str) -> Path:
+def build_library(preset: str) -> Path:
     """The shared library, in a folder of its own: test_embed.py may be building at the same time."""
-    headers, folder = ROOT / "build" / "onnxruntime", ROOT / "build" / "embed" / f"{preset}-faults"
-    fetched = subprocess.run([EMBED / "fetch_onnxruntime.sh", headers], capture_output=True, text=True, check=False)
-    if fetched.returncode != 0:
-        pytest.skip(f"no ONNX Runtime headers: {fetched.stderr.strip()[-200:]}")
-    run("cmake", "-S", EMBED, "--preset", preset, "-G", "Ninja", f"-DONNXRUNTIME_INCLUDE_DIR={headers / 'include'}",
-        "-DLEHRNET_WERROR=ON", "-DBUILD_TESTING=OFF", "-B", folder)  # fmt: skip
-    run("cmake", "--build", folder)
-    return folder / "liblehrnet.so"
+    return build(preset, fetch_headers(), "-DBUILD_TESTING=OFF", into=f"{preset}-faults") / "liblehrnet.so"
 
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build("release")
+    return build_library("release")
 
 
 def bundle_of(root: Path, model: bytes, spec: PoseSpec, name: str = "model.onnx") -> Path:
@@ -301,7 +278,7 @@ def test_onnx_runtime_asks_no_name_server(library: Path, tiny_bundle: Path, tmp_
 
 def test_the_operator_reads_nothing_beyond_its_inputs() -> None:
     """`test_operators.py` once more, with the library that the address sanitizer watches."""
-    watched = build("sanitize")
+    watched = build_library("sanitize")
     asan = run("gcc", "-print-file-name=libasan.so").strip()
     ubsan = run("gcc", "-print-file-name=libubsan.so").strip()
     said = run(

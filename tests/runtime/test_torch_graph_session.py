@@ -1,9 +1,11 @@
-"""PyTorch on CUDA graphs, on stand-ins: the network computes on the CPU when a graph is launched."""
+"""PyTorch on CUDA graphs, on a stand-in for PyTorch's CUDA: a graph is the operators that were recorded, run again."""
 
 import contextlib
 import ctypes
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ pytest.importorskip("torch")
 pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lehrnet.runtime import PoseEstimator
 from lehrnet.runtime.bundle import WEIGHTS, open_bundle
 from lehrnet.runtime.cuda.launch import Kernels
 from lehrnet.runtime.cuda.pipeline import CudaPipeline
+from lehrnet.runtime.pytorch import graph_session
 from lehrnet.runtime.pytorch.forms import TorchForm, gpu_network
 from lehrnet.runtime.pytorch.graph_session import TorchGraphSession
 from lehrnet.runtime.session import open_artefact
@@ -24,64 +28,102 @@ from lehrnet.runtime.session import open_artefact
 BOXES = np.array([[10, 5, 40, 44], [-20.5, -8, 30.75, 60], [5, 5, 62, 20]], np.float64)
 
 
-@pytest.fixture
-def fake_torch(fake_cuda, monkeypatch):
-    """What the session takes of torch.cuda, over the stand-in for CUDA; the list holds the streams that were used."""
-    used: list[int] = []
+class Recorder(TorchDispatchMode):
+    """What PyTorch computes within is computed again, on the same memory, whenever the graph is launched."""
 
-    class Stream:
-        def __init__(self, handle: int, device) -> None:
-            self.cuda_stream = handle
+    def __init__(self, fake_cuda) -> None:
+        super().__init__()
+        self.fake_cuda = fake_cuda
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+
+        @torch.inference_mode()
+        def again() -> None:
+            for old, new in zip(tensors(made), tensors(func(*args, **(kwargs or {}))), strict=True):
+                old.copy_(new)
+
+        self.fake_cuda.recording.append(again)
+        return made
+
+
+def tensors(made) -> list[torch.Tensor]:
+    return list(made) if isinstance(made, tuple | list) else [made]
+
+
+class FakeTorchCuda:
+    """What the session takes of torch.cuda, over the stand-in for CUDA."""
+
+    def __init__(self, fake_cuda) -> None:
+        self.fake_cuda, self.current, self.used = fake_cuda, [0], list[int]()
+        outer = self
+
+        class CUDAGraph:
+            work: list
+
+            def replay(self) -> None:
+                outer.used.append(outer.current[-1])
+                fake_cuda.cudaGraphLaunch(self.work, outer.current[-1])
+
+            def reset(self) -> None:
+                fake_cuda.graphs -= 1
+
+        self.CUDAGraph = CUDAGraph
+
+    def ExternalStream(self, handle: int, device: torch.device):  # noqa: N802 - PyTorch's name
+        return SimpleNamespace(cuda_stream=handle, device=device)
+
+    def synchronize(self, device: torch.device) -> None:
+        assert device.type == "cuda"
+
+    def graph_pool_handle(self) -> str:
+        return "pool"
 
     @contextlib.contextmanager
-    def on(stream):
-        used.append(stream.cuda_stream)
+    def stream(self, stream):
+        self.current.append(stream.cuda_stream)
         yield
-
-    class CudaGraph:
-        work: list
-
-        def replay(self) -> None:
-            fake_cuda.cudaGraphLaunch(self.work, used[-1])
-
-        def reset(self) -> None:
-            fake_cuda.graphs -= 1
+        self.current.pop()
 
     @contextlib.contextmanager
-    def graph(made, pool, stream, capture_error_mode):
+    def graph(self, made, pool, stream, capture_error_mode):
         assert (pool, capture_error_mode) == ("pool", "thread_local")
-        fake_cuda.cudaStreamBeginCapture(stream.cuda_stream, 1)
-        yield
-        code, made.work = fake_cuda.cudaStreamEndCapture(stream.cuda_stream)
+        with self.stream(stream):
+            self.fake_cuda.cudaStreamBeginCapture(stream.cuda_stream, 1)
+            with Recorder(self.fake_cuda):
+                yield
+            code, made.work = self.fake_cuda.cudaStreamEndCapture(stream.cuda_stream)
         if code != 0:
             raise RuntimeError("the capture failed")
-        fake_cuda.graphs += 1
+        self.fake_cuda.graphs += 1
 
-    def view(buffer, device):
-        size = int(np.prod(buffer.host.shape))
-        memory = np.ctypeslib.as_array((ctypes.c_float * size).from_address(buffer.address))
-        return torch.from_numpy(memory.reshape(buffer.host.shape))
 
-    def computed_when_launched(self, prepared) -> None:
-        fake_cuda.do(lambda: enqueue(self, prepared))
+class FakeTorch:
+    """PyTorch with a GPU: everything but these two is the real one's, on the CPU."""
 
-    module = "lehrnet.runtime.pytorch.graph_session"
-    enqueue = TorchGraphSession.enqueue
-    monkeypatch.setattr(TorchGraphSession, "enqueue", computed_when_launched)
-    monkeypatch.setattr(f"{module}.view", view)
-    monkeypatch.setattr(f"{module}.BUCKETS", (1, 2, 4))
-    monkeypatch.setattr(
-        f"{module}.choose_device", lambda name: torch.device("cuda", 0) if name != "cpu" else torch.device("cpu")
-    )
-    monkeypatch.setattr(
-        f"{module}.gpu_network", lambda network, size, form, _: gpu_network(network, size, form, torch.device("cpu"))
-    )
-    for name, stand_in in (
-        ("ExternalStream", Stream), ("stream", on), ("CUDAGraph", CudaGraph), ("graph", graph),
-        ("graph_pool_handle", lambda: "pool"), ("synchronize", lambda device: None),
-    ):  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, stand_in)
-    return used
+    def __init__(self, fake_cuda) -> None:
+        self.cuda = FakeTorchCuda(fake_cuda)
+
+    def __getattr__(self, name: str):
+        return getattr(torch, name)
+
+    def as_tensor(self, memory, device: torch.device) -> torch.Tensor:
+        facts = memory.__cuda_array_interface__
+        kind, (address, read_only) = np.dtype(facts["typestr"]), facts["data"]
+        assert (device.type, read_only, facts["version"]) == ("cuda", False, 3)
+        held = (ctypes.c_char * (int(np.prod(facts["shape"])) * kind.itemsize)).from_address(address)
+        return torch.from_numpy(np.frombuffer(memoryview(held), kind).reshape(facts["shape"]))
+
+
+@pytest.fixture
+def fake_torch(fake_cuda, monkeypatch) -> FakeTorchCuda:
+    """A GPU that is the CPU: the session's own code runs all of it, down to PyTorch's names for CUDA."""
+    fake = FakeTorch(fake_cuda)
+    monkeypatch.setattr(graph_session, "torch", fake)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    on_the_cpu = partial(gpu_network, device=torch.device("cpu"))
+    monkeypatch.setattr(graph_session, "gpu_network", lambda network, size, form, _: on_the_cpu(network, size, form))
+    return fake.cuda
 
 
 @pytest.fixture
@@ -108,7 +150,7 @@ def test_graphs_are_captured_once_and_replayed_on_the_session_s_stream(session, 
     np.testing.assert_allclose(session.run(crops(3)), first)
     session.run(crops(4))
     assert (fake_cuda.graphs, fake_cuda.launches) == (1, 3)
-    assert set(fake_torch) == {session.stream.handle}
+    assert fake_torch.used == [session.stream.handle] * 3
 
 
 def test_a_failed_capture_is_an_error_and_leaves_no_graph(session, fake_cuda) -> None:

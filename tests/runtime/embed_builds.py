@@ -1,0 +1,43 @@
+"""What the tests of the C and C++ library share: its tools, its builds, and a command that must succeed."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EMBED = ROOT / "runtime" / "embed"
+TOOLS = ("cmake", "ninja", "g++", "gcc")
+MARKS = [
+    pytest.mark.slow,
+    pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"building takes {', '.join(TOOLS)}"),
+]
+
+
+def run(*command: object, **environment: str) -> str:
+    """What a command prints; the test fails with its words where it fails."""
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def fetch_headers() -> Path:
+    """ONNX Runtime's headers; the test is skipped where they cannot be fetched."""
+    folder = ROOT / "build" / "onnxruntime"
+    done = subprocess.run([EMBED / "fetch_onnxruntime.sh", folder], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no ONNX Runtime headers: {done.stderr.strip()[-200:]}")
+    return folder / "include"
+
+
+def build(preset: str, headers: Path, *options: str, into: str = "") -> Path:
+    """Build a preset in `build/embed`, in the folder `into` or one of its own name; the folder."""
+    folder = ROOT / "build" / "embed" / (into or preset)
+    run("cmake", "-S", EMBED, "--preset", preset, "-G", "Ninja", f"-DONNXRUNTIME_INCLUDE_DIR={headers}",
+        "-DLEHRNET_WERROR=ON", *options, "-B", folder)  # fmt: skip
+    run("cmake", "--build", folder)
+    return folder
