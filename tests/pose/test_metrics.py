@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from lehrnet.pose.coco import read_coco
-from lehrnet.pose.crop import invert_affines, person_affines, transform_points
+from lehrnet.pose.crop import invert_affines, transform_points
 from lehrnet.pose.data import PoseData
 from lehrnet.pose.evaluate import evaluate
-from lehrnet.pose.heatmap import crop_to_cells, encode
+from lehrnet.pose.frame import crop_to_cells, person_affines
+from lehrnet.pose.heatmap import encode
 from lehrnet.pose.metrics import COCO_METRICS, coco_metrics, mpii_metrics, oks, oks_nms, pck
 from lehrnet.pose.skeleton import COCO17
 from lehrnet.pose.spec import COCO
@@ -169,7 +170,7 @@ class TestASecondImplementationAgrees:
         drawn = read_coco(drawn_folder)
         rows = [drawn.person_ids.tolist().index(person) for person in asked.person_ids]
         affines = invert_affines(person_affines(asked.boxes, COCO))
-        cells = crop_to_cells(transform_points(drawn.keypoints[rows, :, :2], affines))
+        cells = crop_to_cells(transform_points(drawn.keypoints[rows, :, :2], affines), COCO)
         cells += np.random.default_rng(0).normal(0, 1, cells.shape)
         heatmaps = iter(encode(cells, (64, 48), 2.0))
         found = evaluate(lambda crops: np.stack([next(heatmaps) for _ in crops]), tmp_path, COCO)
