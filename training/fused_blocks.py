@@ -3,21 +3,30 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.blocks import Basicblock, Bottleneck, ConvNorm, Leanblock, LeEMAFusionblock, Residual
+from ..model.blocks import Basicblock, Bottleneck, ConvNorm, LConv, Leanblock, LeEMAFusionblock, Residual
 from ..model.ema import EMA
 from ..model.network import Stem
+from .fused_convs import fused_lconv, fused_pointwise, serves_lconv, serves_pointwise
 from .fused_library import fused_library
 from .fused_ops import fused_ema, fused_norm, serves
 
 
 def activated(block: ConvNorm, x: Tensor, shortcut: Tensor | None = None, *, relu: bool = True) -> Tensor:
     """ReLU(BN(conv(x)) + shortcut), in one pass over the conv's output where that is served."""
-    x, norm = block.conv(x), block.norm
+    conv, norm = block.conv, block.norm
+    x = fused_pointwise(conv, x) if isinstance(conv, nn.Conv2d) and serves_pointwise(conv, x) else conv(x)
     if norm.training and norm.affine and serves(x, norm.weight) and x.numel() > x.shape[1]:
         return fused_norm(norm, x, relu=relu, shortcut=shortcut)
     x = norm(x)
     x = x if shortcut is None else x + shortcut
     return F.relu(x) if relu else x
+
+
+class FusedLConv(LConv):
+    """LConv."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fused_lconv(self, x) if serves_lconv(self, x) else super().forward(x)
 
 
 class FusedConvNorm(ConvNorm):
@@ -74,6 +83,7 @@ class FusedEMA(EMA):
 
 
 FUSED: dict[type[nn.Module], type[nn.Module]] = {
+    LConv: FusedLConv,
     ConvNorm: FusedConvNorm,
     Stem: FusedStem,
     Bottleneck: FusedBottleneck,

@@ -20,7 +20,7 @@ from ..files import atomic_file, locked
 log = logging.getLogger(__name__)
 
 NATIVE = Path(__file__).with_name("native")
-SOURCES = ("ema.cpp", "norm.cpp")
+SOURCES = ("columns.cpp", "ema.cpp", "norm.cpp")
 HEADERS = ("lanes.h", "ema_backward.inc")
 # Sums may be regrouped into fused multiply-adds, but infinities and NaN keep their meaning.
 FLAGS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")

@@ -91,7 +91,7 @@ class _EMA(torch.autograd.Function):
         last = layout == torch.channels_last
         ctx.job = EMAJob(*shape, eps, channels_last=last, threads=torch.get_num_threads())
         library().lehrnet_ema_forward(
-            ctypes.byref(ctx.job), TYPES[x.dtype], _pointers(weights), _pointer(x), _pointer(shortcut), _pointer(out)
+            ctypes.byref(ctx.job), TYPES[x.dtype], _pointers(weights), pointer(x), pointer(shortcut), pointer(out)
         )
         ctx.save_for_backward(x, None if shortcut is None else out, *weights)
         return out
@@ -109,7 +109,7 @@ class _EMA(torch.autograd.Function):
             ctypes.byref(ctx.job),
             TYPES[x.dtype],
             _pointers(weights),
-            *(_pointer(tensor) for tensor in (x, out, grad, by_x, by_shortcut)),
+            *(pointer(tensor) for tensor in (x, out, grad, by_x, by_shortcut)),
             _pointers(by_weights),
         )
         return by_x, by_shortcut, None, None, *by_weights
@@ -131,7 +131,7 @@ class _Norm(torch.autograd.Function):
             TYPES[x.dtype],
             _pointers((scale, shift)),
             _pointers((mean, variance)),
-            *(_pointer(tensor) for tensor in (x, shortcut, out)),
+            *(pointer(tensor) for tensor in (x, shortcut, out)),
         )
         ctx.summed = shortcut is not None
         ctx.save_for_backward(x, out if ctx.summed and relu else None, scale, shift, mean, variance)
@@ -150,7 +150,7 @@ class _Norm(torch.autograd.Function):
             ctypes.byref(ctx.job),
             TYPES[x.dtype],
             _pointers((scale, shift, mean, variance)),
-            *(_pointer(tensor) for tensor in (x, out, grad, by_x, by_shortcut)),
+            *(pointer(tensor) for tensor in (x, out, grad, by_x, by_shortcut)),
             _pointers((by_scale, by_shift)),
         )
         return by_x, by_shortcut, by_scale, by_shift, None, None
@@ -167,7 +167,8 @@ def _layout(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format if x.is_contiguous() else torch.channels_last
 
 
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where a tensor's values lie; null for None."""
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 

@@ -110,12 +110,11 @@ class Trainer:
         if people.epoch_people < recipe.batch:
             raise ValueError(f"an epoch has {people.epoch_people} people, fewer than a batch of {recipe.batch}")
         self.network = network.to(self.device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-        if run.fused_ops and self.device.type == "cpu" and not run.compiled:
-            fuse(self.network)
+        fused = run.fused_ops and self.device.type == "cpu" and not run.compiled and fuse(self.network)
         self._parallel = DistributedDataParallel(network) if self.processes.count > 1 else None
         wrapped = self._parallel or self.network
         self._forward = torch.compile(wrapped) if run.compiled else wrapped
-        self.optimizer = _optimizer(network, recipe)
+        self.optimizer = _optimizer(network, recipe, fused=fused)
         self.average = None
         if recipe.average:
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
@@ -267,13 +266,16 @@ class Trainer:
             file.write(json.dumps(facts) + "\n")
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam, or AdamW where weights decay; norms and biases never do."""
+def _optimizer(network: nn.Module, recipe: Recipe, *, fused: bool) -> torch.optim.Optimizer:
+    """Adam, or AdamW where weights decay; norms and biases never do.
+
+    `fused` is PyTorch's one pass over each parameter: the same numbers to rounding, and the same state.
+    """
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
-    return optimizer(groups, lr=recipe.learning_rate)
+    return optimizer(groups, lr=recipe.learning_rate, fused=fused or None)
 
 
 def _shown(value: Any) -> str:

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <type_traits>
 
 #ifdef __AVX512BF16__
 #include <immintrin.h>
@@ -95,6 +96,36 @@ template <int COUNT>
 inline void write(Vector<float> values, BFloat16* to) {
     const Halves halves = narrow(values);
     std::memcpy(to, &halves, COUNT * sizeof(BFloat16));
+}
+
+// A strip of W channels: as many vectors as registers hold, or a part of one.
+template <class T, int W>
+struct Strip {
+    static constexpr int EACH = W < LANES<T> ? W : LANES<T>, COUNT = W / EACH;
+    Vector<T> of[COUNT];
+
+    template <class S>
+    static Strip at(const S* from) {
+        Strip strip;
+        for (int k = 0; k < COUNT; ++k) strip.of[k] = read<T, EACH>(from + k * EACH);
+        return strip;
+    }
+    template <class S>
+    void to(S* values) const {
+        for (int k = 0; k < COUNT; ++k) write<EACH>(of[k], values + k * EACH);
+    }
+};
+
+// work(first channel, width as a constant) over channels in strips.
+template <class T, class Work>
+inline void strips(Index channels, const Work& work) {
+    constexpr int L = LANES<T>;
+    Index c = 0;
+    for (; c + 4 * L <= channels; c += 4 * L) work(c, std::integral_constant<int, 4 * L>{});
+    for (; c + 2 * L <= channels; c += 2 * L) work(c, std::integral_constant<int, 2 * L>{});
+    for (; c + L <= channels; c += L) work(c, std::integral_constant<int, L>{});
+    for (; c + 8 <= channels; c += 8) work(c, std::integral_constant<int, 8>{});
+    for (; c < channels; ++c) work(c, std::integral_constant<int, 1>{});
 }
 
 // Element types as Python names them, and the type in which each is computed.
