@@ -114,10 +114,10 @@ def test_a_run_without_fused_operators_is_resumed_with_them_and_back(packed: Pat
     plain = Run(tmp_path, validate_every=100, save_every=1, fused_ops=False)
     for number, run in enumerate((plain, replace(plain, fused_ops=True), plain)):
         trainer = a_trainer(packed, run)
-        assert all(bool(group["fused"]) is run.fused_ops for group in trainer.optimiser.param_groups)
+        assert all(bool(group["fused"]) is run.fused_ops for group in trainer.optimizer.param_groups)
         trainer.steps = 4 * (number + 1)
         if number:
             trainer.resume()
             assert trainer.step == 4 * number
         trainer.train()
-        assert all(float(moments["step"]) == trainer.step for moments in trainer.optimiser.state.values())
+        assert all(float(moments["step"]) == trainer.step for moments in trainer.optimizer.state.values())
