@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """The checkpoint, and what a plain state dict does not say of itself."""
-    from ..pose.heatmap import DECODE_METHODS
+    from ..pose.heatmap import DECODE_METHODS, FRAMES
 
     parser.add_argument(
         "checkpoint",
         type=Path,
         nargs="?",
-        help="ours (.safetensors), or a plain state dict with --network and --size; the shipped weights if absent",
+        help="ours, HRNet's or MMPose's, or a state dict with --network and --size; the shipped weights if absent",
     )
     parser.add_argument("--network", metavar="VARIANT", help="the network of a plain state dict or of random weights")
     parser.add_argument("--size", type=size, metavar="HxW", help="the crop that a plain state dict was trained at")
     parser.add_argument("--decode", choices=DECODE_METHODS, help="how a plain state dict's heatmaps are decoded")
+    parser.add_argument("--frame", choices=FRAMES, help="how its cells, crop and image hang together (by what it is)")
 
 
 def inputs_of(options: argparse.Namespace) -> list[Path | None]:

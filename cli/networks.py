@@ -65,6 +65,7 @@ def _export(options: argparse.Namespace) -> int:
         untrained=options.untrained,
         size=options.size,
         decode=options.decode,
+        frame=options.frame,
     )
     crops = photograph_crops(options.data, checkpoint.spec) if options.data else None
     precisions = options.precisions.split(",")
@@ -117,7 +118,9 @@ def _finetune(options: argparse.Namespace) -> int:
 
     tuning = Tuning(options.steps, options.batch, options.lr, options.seed)
     refuse_inputs({"--out": options.out, "--result": options.result}, inputs_of(options))
-    checkpoint = open_checkpoint(options.checkpoint, network=options.network, size=options.size, decode=options.decode)
+    checkpoint = open_checkpoint(
+        options.checkpoint, network=options.network, size=options.size, decode=options.decode, frame=options.frame
+    )
     with tqdm(total=tuning.steps, desc="fine-tuning", unit="step", disable=None) as bar:
 
         def watch(step: int, loss: float) -> None:

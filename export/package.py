@@ -14,7 +14,7 @@ from ..model.config import DEFAULT_VARIANT, NetworkConfig, variant_name
 from ..model.forms import deploy
 from ..model.network import create_model
 from ..pose.batches import LabelledBatch
-from ..pose.heatmap import DecodeMethod
+from ..pose.heatmap import DecodeMethod, Frame
 from ..pose.spec import spec_for
 from ..runtime.backends.operators import MISSING, operators_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
@@ -34,10 +34,11 @@ def open_checkpoint(
     untrained: bool = False,
     size: tuple[int, int] | None = None,
     decode: DecodeMethod | None = None,
+    frame: Frame | None = None,
 ) -> Checkpoint:
     """The checkpoint under `path`, or the shipped default, or with `untrained` random weights of the network named.
 
-    `size` and `decode` are what a plain state dict and random weights do not know.
+    `size`, `decode` and `frame` are what a plain state dict and random weights do not know.
     """
     if untrained:
         if path is not None:
@@ -45,9 +46,12 @@ def open_checkpoint(
         torch.manual_seed(0)
         model = create_model(network or DEFAULT_VARIANT, joints or NetworkConfig.joints).eval()
         spec = spec_for(model.config.joints)
-        spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode)
+        frame = frame or spec.frame
+        spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode, frame=frame)
         return Checkpoint(model, spec, "random weights: the keypoints mean nothing", trained=False)
-    return load_checkpoint(path or DEFAULT_WEIGHTS, network=network, joints=joints, size=size, decode=decode)
+    return load_checkpoint(
+        path or DEFAULT_WEIGHTS, network=network, joints=joints, size=size, decode=decode, frame=frame
+    )
 
 
 def ranges_beside(out: Path) -> Path:

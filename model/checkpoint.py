@@ -14,10 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..files import atomic_file
 from ..parsing import LONGEST_TEXT, naming, parse, parse_json, printable
-from ..pose.heatmap import DecodeMethod
+from ..pose.heatmap import DecodeMethod, Frame
 from ..pose.spec import PoseSpec, spec_for
 from .config import DEFAULT_VARIANT, NetworkConfig, variant
 from .foreign import state_dict_of, without_prefixes
+from .hrnet_names import MMPOSE_STEM, OFFICIAL_HEAD, hrnet_config, is_hrnet, our_names, seems_to_be
 from .network import PoseNetwork
 from .weight_files import FLOATS, is_finite, is_pickled, read_content, read_safetensors, unpickled, why_not_plain
 
@@ -58,6 +59,8 @@ class _Stored:
     spec: PoseSpec | None = None
     note: str = ""
     trained: bool = True
+    read_from: str = ""
+    """Whose names the tensors had, where they were read as another program's network."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
@@ -89,22 +92,24 @@ def load_checkpoint(
     content: bytes | None = None,
     size: tuple[int, int] | None = None,
     decode: DecodeMethod | None = None,
+    frame: Frame | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint of ours, or a plain PyTorch state dict of the variant named by `network`.
+    """Read a checkpoint of ours, of HRNet's official code or of MMPose, or a plain state dict of the variant `network`.
 
     `content` is the file's, where it was read already. A plain state dict knows neither the input size (height,
-    width) that it was trained at nor how its heatmaps are decoded: `size` and `decode` say so, else the usual ones
-    are assumed, which is logged and noted. `joints`, and for a checkpoint of ours also `network`, `size` and
-    `decode`, must be the checkpoint's where they are given.
+    width) that it was trained at nor how its heatmaps are decoded nor its frame: `size`, `decode` and `frame` say
+    so, else the usual ones are assumed, which is logged and noted. Official and MMPose's networks are recognized by
+    their tensors' names, width and depth are read from them, and their frame is HRNet's. `joints` and `network`, and
+    for a checkpoint of ours also `size`, `decode` and `frame`, must be the checkpoint's where they are given.
 
     Nothing pickled is ever executed. Raises FileNotFoundError, or ValueError with what is wrong: foreign or damaged
     files, missing, surplus or misshapen tensors, values that are not finite.
     """
     stored = _read(path, read_content(path, "checkpoint") if content is None else content)
     if stored.config is None or stored.spec is None:
-        stored = _described(path, stored, network, size, decode)
+        stored = _described(path, stored, network=network, size=size, decode=decode, frame=frame)
     else:
-        _check_same(path, stored.config, stored.spec, network=network, size=size, decode=decode)
+        _check_same(path, stored.config, stored.spec, network=network, size=size, decode=decode, frame=frame)
     assert stored.config is not None
     assert stored.spec is not None
     if joints is not None and joints != stored.config.joints:
@@ -122,7 +127,7 @@ def _read(path: Path, content: bytes) -> _Stored:
     """The tensors of a file, and what it says about them; which kind of file it is, its first bytes say."""
     if is_pickled(content):
         try:
-            return _Stored(without_prefixes(state_dict_of(unpickled(content)), HEAD))
+            return _plain(state_dict_of(unpickled(content)))
         except ValueError as error:
             raise ValueError(f"{path} is not a state dict that can be read safely: {error}") from error
     try:
@@ -130,7 +135,7 @@ def _read(path: Path, content: bytes) -> _Stored:
     except ValueError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or train it again") from error
     if metadata.get("format") != FORMAT:
-        return _Stored(without_prefixes(tensors, HEAD))
+        return _plain(tensors)
     try:
         config = parse(NetworkConfig, _json(metadata, "config"), "config")
         spec = PoseSpec.read(_json(metadata, "spec"))
@@ -145,6 +150,14 @@ def _read(path: Path, content: bytes) -> _Stored:
     return _Stored(tensors, config, spec, note, trained)
 
 
+def _plain(tensors: Mapping[str, Tensor]) -> _Stored:
+    """A state dict by our names: ours, HRNet's or MMPose's, whatever wrapped it."""
+    tensors = without_prefixes(tensors, (HEAD, OFFICIAL_HEAD, MMPOSE_STEM))
+    if not is_hrnet(tensors):
+        return _Stored(tensors)
+    return _Stored(our_names(tensors), read_from="MMPose" if MMPOSE_STEM in tensors else "HRNet's official code")
+
+
 def _json(metadata: Mapping[str, str], key: str) -> Any:
     if key not in metadata:
         raise ValueError(f"{key} is missing")
@@ -155,25 +168,59 @@ def _json(metadata: Mapping[str, str], key: str) -> Any:
 
 
 def _described(
-    path: Path, stored: _Stored, network: str | None, size: tuple[int, int] | None, decode: DecodeMethod | None
+    path: Path,
+    stored: _Stored,
+    *,
+    network: str | None,
+    size: tuple[int, int] | None,
+    decode: DecodeMethod | None,
+    frame: Frame | None,
 ) -> _Stored:
     """A plain state dict with the config and the spec that the caller names, and a note of what was assumed."""
-    if network is None:
-        raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network, and its size with --size")
-    if HEAD not in stored.tensors or not stored.tensors[HEAD].ndim:
-        raise ValueError(f"{path} has no tensor {HEAD}, so it is not a network of this family")
+    if stored.read_from:
+        config = _config_of_hrnet(path, stored, network)
+        frame = frame or "hrnet"
+    else:
+        config = _config_named(path, stored, network)
     with naming(path):
-        config = variant(network, stored.tensors[HEAD].shape[0])
         spec = spec_for(config.joints)
-    spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode)
-    note = f"a plain state dict, {printable(path.name)}"
+    spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode, frame=frame or spec.frame)
+    kind = f"a network of {stored.read_from}" if stored.read_from else "a plain state dict"
+    note = f"{kind}, {printable(path.name)}"
     if size is None:
         height, width = spec.input_size
         assumed = f"{ASSUMED_SIZE}: {height}x{width} was assumed (set --size)"
         log.warning("%s: %s; at another size than it was trained at a network finds next to nothing", path, assumed)
         note = f"{note}; {assumed}"
     assumed = "ImageNet's normalization" if decode else f"{spec.decode!r} decoding and ImageNet's normalization"
-    return replace(stored, config=config, spec=spec, note=f"{note}; {assumed} assumed")
+    return replace(stored, config=config, spec=spec, note=f"{note}; frame {spec.frame!r}, {assumed} assumed")
+
+
+def _config_of_hrnet(path: Path, stored: _Stored, network: str | None) -> NetworkConfig:
+    """The network whose width and depth the tensors tell; ValueError where the caller names another."""
+    try:
+        config = hrnet_config(stored.tensors)
+    except (ValueError, KeyError, IndexError) as error:
+        raise ValueError(f"{path} has the names of {stored.read_from}, but is no whole HRNet: {error}") from error
+    if network is not None and config != variant(network, config.joints):
+        raise ValueError(f"{path} does not hold a {network}, but an HRNet of width {config.width}; leave --network out")
+    log.warning("%s: HRNet of width %d by the names of %s", path, config.width, stored.read_from)
+    return config
+
+
+def _config_named(path: Path, stored: _Stored, network: str | None) -> NetworkConfig:
+    """The network that the caller names for a plain state dict of ours."""
+    other = seems_to_be(stored.tensors)
+    if other and HEAD not in stored.tensors:
+        raise ValueError(
+            f"{path} seems to hold {other}, which lehrnet has no network for: it reads its own and HRNet's"
+        )
+    if network is None:
+        raise ValueError(f"{path} holds no lehrnet metadata; name its network with --network, and its size with --size")
+    if HEAD not in stored.tensors or not stored.tensors[HEAD].ndim:
+        raise ValueError(f"{path} has no tensor {HEAD}, so it is not a network of this family")
+    with naming(path):
+        return variant(network, stored.tensors[HEAD].shape[0])
 
 
 def _check_same(
@@ -184,6 +231,7 @@ def _check_same(
     network: str | None,
     size: tuple[int, int] | None,
     decode: DecodeMethod | None,
+    frame: Frame | None,
 ) -> None:
     """Raise ValueError where the caller names something else than the checkpoint says of itself."""
     if network is not None and config != variant(network, config.joints):
@@ -193,6 +241,8 @@ def _check_same(
         raise ValueError(told.format(*size, path, *spec.input_size))
     if decode is not None and decode != spec.decode:
         raise ValueError(f"{decode!r} was asked for, but {path} is decoded by {spec.decode!r}; leave --decode out")
+    if frame is not None and frame != spec.frame:
+        raise ValueError(f"frame {frame!r} was asked for, but {path} has {spec.frame!r}; leave --frame out")
 
 
 def _built(path: Path, config: NetworkConfig, tensors: Mapping[str, Tensor]) -> PoseNetwork:

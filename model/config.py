@@ -62,6 +62,7 @@ def _is_count(value: object, most: int) -> bool:
 
 _BUDGET = NetworkConfig()
 _LETTER = NetworkConfig(units=4, light_convs=False)
+_HRNET = NetworkConfig(units=4, light_units=False, light_convs=False, attention=False)
 
 VARIANTS: dict[str, NetworkConfig] = {
     "lehrnet_w32": _BUDGET,
@@ -70,7 +71,8 @@ VARIANTS: dict[str, NetworkConfig] = {
     "lehrnet_w32_literal_lean": replace(_LETTER, attention=False),
     "lehrnet_w24": replace(_BUDGET, width=24),
     "lehrnet_w16": replace(_BUDGET, width=16),
-    "hrnet_w32": NetworkConfig(units=4, light_units=False, light_convs=False, attention=False),
+    "hrnet_w32": _HRNET,
+    "hrnet_w48": replace(_HRNET, width=48),
 }
 DEFAULT_VARIANT = "lehrnet_w32"
 

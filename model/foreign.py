@@ -1,7 +1,7 @@
 """State dicts as other programs save them: under a key of a larger file, with prefixes of what wrapped the network."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -38,15 +38,15 @@ def state_dict_of(content: Any) -> dict[str, Tensor]:
     return tensors
 
 
-def without_prefixes(tensors: Mapping[str, Tensor], known: str) -> dict[str, Tensor]:
-    """The tensors without what stands before every name, until one of them is called `known`.
+def without_prefixes(tensors: Mapping[str, Tensor], known: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors without what stands before every name, until one of them has a name that is `known`.
 
     DataParallel puts `module.` there, torch.compile `_orig_mod.`, Lightning the name of an attribute: `model.`, `net.`.
     """
     tensors = dict(tensors)
-    if known not in tensors:
+    if tensors.keys().isdisjoint(known):
         tensors.pop(AVERAGES, None)
-    while tensors and known not in tensors:
+    while tensors and tensors.keys().isdisjoint(known):
         prefixes = {name.partition(".")[0] for name in tensors}
         if len(prefixes) > 1 or not all("." in name for name in tensors):
             break

@@ -35,6 +35,10 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 SIZED = b"bytearray\n"  # torch.load would make one of any size
 ALONE = "save its state_dict() alone with torch.save and take that"
+PLAINLY = """if you trust it, three lines of Python make a plain file of it where its own framework is installed:
+    import torch
+    content = torch.load("the file", weights_only=False)
+    torch.save(content.state_dict() if isinstance(content, torch.nn.Module) else content["state_dict"], "plain.pth")"""
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ def _reason(error: Exception) -> str:
     """One line of what torch.load says, without its advice to execute the file."""
     text = str(error)
     if named := re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported class ([\w.]+)|function ([\w.]+)", text):
-        return f"it holds more than tensors ({named[0][-80:]}), which may be code and is not run; {ALONE}"
+        return f"it holds more than tensors ({named[0][-80:]}), which may be code and is not run; {PLAINLY}"
     if operand := re.search(r"Unsupported operand (\d+)", text):
         return f"its pickle has instruction {operand[1]}, which tensors do not need and which is not run; {ALONE}"
     line = printable(text.strip().split("\n")[0].split(". ")[0])[:160]

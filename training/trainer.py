@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..files import atomic_file, write_text
 from ..model.checkpoint import Checkpoint, save_checkpoint
+from ..model.config import NetworkConfig
 from ..model.network import PoseNetwork
-from ..parsing import printable
+from ..parsing import parse, printable
 from ..pose.metrics import for_json
 from .batches import Batch, Batches
 from .fused_blocks import fuse
@@ -139,7 +140,7 @@ class Trainer:
         if not path.is_file():
             raise FileNotFoundError(f"nothing to resume: no {path}")
         state = read_state(path)
-        then, now = state.identity, json.loads(self._identity())
+        then, now = _completed(state.identity), json.loads(self._identity())
         changed = [f"{key} was {_shown(then.get(key))}, now {now[key]}" for key in now if then.get(key) != now[key]]
         if changed:
             raise ValueError(f"{path} is of another run: {'; '.join(changed)}; resume it as it began")
@@ -276,6 +277,15 @@ def _optimizer(network: nn.Module, recipe: Recipe, *, fused: bool) -> torch.opti
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
     return optimizer(groups, lr=recipe.learning_rate, fused=fused or None)
+
+
+def _completed(identity: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The identity of a run that an earlier version began: settings that it did not have are the defaults."""
+    try:
+        recipe, network = asdict(parse(Recipe, identity)), asdict(parse(NetworkConfig, identity))
+    except ValueError:
+        return identity
+    return {**identity, **json.loads(json.dumps({**recipe, **network}))}
 
 
 def _shown(value: Any) -> str:

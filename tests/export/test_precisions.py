@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("onnxsim")
 onnx = pytest.importorskip("onnx")
+torch = pytest.importorskip("torch")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from lehrnet.calibration.budget import Budget  # noqa: E402
@@ -14,8 +15,11 @@ from lehrnet.calibration.rules import broken_rules  # noqa: E402
 from lehrnet.cli import main  # noqa: E402
 from lehrnet.export import Calibration, export_bundle  # noqa: E402
 from lehrnet.export.precisions import PrecisionWriter  # noqa: E402
+from lehrnet.model import NetworkConfig, PoseNetwork  # noqa: E402
+from lehrnet.model.checkpoint import Checkpoint  # noqa: E402
 from lehrnet.pose.coco import read_coco  # noqa: E402
 from lehrnet.pose.pictures import read_image  # noqa: E402
+from lehrnet.pose.spec import PoseSpec  # noqa: E402
 from lehrnet.runtime import PoseEstimator  # noqa: E402
 from lehrnet.runtime.backends.onnxruntime import open_graph  # noqa: E402
 from lehrnet.runtime.bundle import open_bundle  # noqa: E402
@@ -99,6 +103,21 @@ def test_one_graph_equals_the_ordinary_path_on_the_same_crops(bundle, precision:
     assert measured["points"] < 0.01
     if precision == "fp32":
         assert measured["whole"] < 0.01
+
+
+@pytest.mark.parametrize(("frame", "decode"), [("hrnet", "dark"), ("udp", "quarter")])
+def test_a_network_of_hrnet_s_body_in_its_own_frame_becomes_one_graph(
+    frame, decode, randomized, tmp_path: Path
+) -> None:
+    config = NetworkConfig(width=8, units=1, modules=(1, 1, 1), light_units=False, light_convs=False, attention=False)
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(
+        randomized(PoseNetwork(config)).eval(), PoseSpec(input_size=(64, 64), frame=frame, decode=decode)
+    )
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", whole=True)
+    measured = bundle.artefacts["whole_fp32"].measured["px_from_ordinary_path"]
+    assert max(measured.values()) < 0.01
+    assert open_bundle(bundle.root).spec.frame == frame
 
 
 def test_ten_lines_of_onnx_runtime_run_the_whole_graph(bundle, drawn_folder: Path) -> None:

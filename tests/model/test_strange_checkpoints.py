@@ -154,7 +154,7 @@ class TestDamagedAndHostileFiles:
 
     def test_a_whole_module_is_not_run_and_the_way_out_is_said(self, tmp_path: Path) -> None:
         torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pt")
-        with pytest.raises(ValueError, match="holds more than tensors .*save its state_dict"):
+        with pytest.raises(ValueError, match=r"(?s)holds more than tensors .*torch\.save\(content\.state_dict\(\)"):
             load_checkpoint(tmp_path / "w.pt", network=TINY)
 
     @pytest.mark.parametrize("protocol", [0, 2, 4])

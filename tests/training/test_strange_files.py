@@ -1,6 +1,7 @@
 """Packs and states as accidents and people who mean harm leave them."""
 
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -267,6 +268,17 @@ class TestState:
     def test_a_state_that_does_not_fit_names_its_key(self, packed: Path, run: Path, change, message: str) -> None:
         torch.save(change(torch.load(run / STATE, weights_only=True)), run / STATE)
         with pytest.raises(ValueError, match=f"state.pt cannot be read: .*{message}"):
+            trainer(packed, run).resume()
+
+    def test_a_setting_that_an_earlier_version_did_not_have_is_its_default(self, packed: Path, run: Path) -> None:
+        state = torch.load(run / STATE, weights_only=True)
+        identity = json.loads(state["identity"])
+        assert identity["spec"].pop("frame") == "edges"
+        torch.save({**state, "identity": json.dumps(identity)}, run / STATE)
+        trainer(packed, run).resume()
+        identity["spec"]["frame"] = "hrnet"
+        torch.save({**state, "identity": json.dumps(identity)}, run / STATE)
+        with pytest.raises(ValueError, match="of another run: spec was .*'frame': 'hrnet'"):
             trainer(packed, run).resume()
 
     def test_the_optimizer_s_settings_are_the_recipe_s_whatever_the_state_says(self, packed: Path, run: Path) -> None:

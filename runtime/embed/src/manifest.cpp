@@ -146,6 +146,13 @@ void take_skeleton(Spec& spec, const json::Value& skeleton) {
     check_skeleton(spec);
 }
 
+// Other frames (HRNet's, UDP's) are read by lehrnet in Python only.
+std::string frame_in(const json::Value& value) {
+    const std::string& frame = value.string();
+    if (frame != "edges") wrong("this library reads \"edges\" alone, found \"" + clipped(frame) + "\": run it from Python");
+    return frame;
+}
+
 DecodeMethod decode_of(const std::string& name) { return name == "quarter" ? QUARTER : name == "dark" ? DARK : UDP; }
 
 Spec spec_in(const json::Value& pose) {
@@ -158,6 +165,7 @@ Spec spec_in(const json::Value& pose) {
     if (pose.has("sigma")) field(pose, "sigma", [](const auto& value) { return value.number(1e-3, 1000); });
     spec.decode_name = field(pose, "decode", [](const auto& value) { return one_of(value, {"quarter", "dark", "udp"}); });
     spec.decode = decode_of(spec.decode_name);
+    if (pose.has("frame")) field(pose, "frame", frame_in);
     return spec;
 }
 
