@@ -207,9 +207,7 @@ def _joined(first: ModelProto, second: ModelProto, links: dict[str, str]) -> Mod
     parts = [ModelProto.FromString(part.SerializeToString()) for part in (first, second)]
     for part in parts:
         del part.metadata_props[:]  # onnxsim's own counts, which no two graphs share
-        del part.graph.value_info[
-            :
-        ]  # sizes such as "unk__0" mean another thing in each, and a runtime would trust them
+        del part.graph.value_info[:]  # "unk__0" is another size in each, and a runtime trusts it
     return compose.merge_models(*parts, io_map=list(links.items()))
 
 

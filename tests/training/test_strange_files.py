@@ -278,7 +278,7 @@ class TestState:
         trainer(packed, run).resume()
         identity["spec"]["frame"] = "hrnet"
         torch.save({**state, "identity": json.dumps(identity)}, run / STATE)
-        with pytest.raises(ValueError, match="of another run: spec was .*'frame': 'hrnet'"):
+        with pytest.raises(ValueError, match="of another run: spec was"):
             trainer(packed, run).resume()
 
     def test_the_optimizer_s_settings_are_the_recipe_s_whatever_the_state_says(self, packed: Path, run: Path) -> None:
