@@ -29,11 +29,19 @@ WARM_UP = 2
 
 
 def measure(
-    folder: Path, variants: Sequence[str], *, size: tuple[int, int], batch: int, steps: int, device: torch.device
+    folder: Path,
+    variants: Sequence[str],
+    *,
+    size: tuple[int, int],
+    batch: int,
+    steps: int,
+    device: torch.device,
+    bf16: bool = False,
 ) -> dict[str, Any]:
     """People a second of whole steps by variant, and of the loader alone: crops decoded before, and for each step.
 
-    On a CPU with fused operators also without them, step by step in turn. `keep_pages` holds for all.
+    On a CPU with fused operators also without them, step by step in turn. `keep_pages` and `bf16`, which is the
+    trainer's, hold for all.
     """
     kept = keep_pages()
     pack = read_pack(folder)
@@ -41,10 +49,11 @@ def measure(
     spec = replace(COCO, input_size=size)
     loaders = {name: Batches(pack, spec, device, room=room) for name, room in (("decoded", 1 << 40), ("encoded", 0))}
     facts: dict[str, Any] = {"device": str(device), "input_size": list(size), "batch": batch, "steps": steps}
-    facts |= {"threads": torch.get_num_threads(), "pages_kept": kept}
+    facts |= {"threads": torch.get_num_threads(), "pages_kept": kept, "bf16": bf16}
     facts["loader"] = {name: _speed_of_loading(people, batch, steps) for name, people in loaders.items()}
     fused = device.type == "cpu" and fused_library() is not None
-    subjects = {"training": True, "plain": False} if fused else {"training": False}
+    run = Run(Path(), save_every=1 << 40, bf16=bf16, fused_ops=False)
+    subjects = {"training": replace(run, fused_ops=True), "plain": run} if fused else {"training": run}
     speeds = {name: _speeds_of_steps(name, loaders["decoded"], batch, steps, subjects) for name in variants}
     for subject in subjects:
         facts[subject] = {name: round(float(np.median(found[subject])), 2) for name, found in speeds.items()}
@@ -60,7 +69,8 @@ def measure(
 def describe(facts: dict[str, Any]) -> str:
     """The figures as a table."""
     height, width = facts["input_size"]
-    lines = [f"{facts['device']}, {height}x{width}, batch {facts['batch']}: people a second"]
+    number = "bfloat16" if facts["bf16"] else "float32"
+    lines = [f"{facts['device']}, {number}, {height}x{width}, batch {facts['batch']}: people a second"]
     for name, speed in facts["training"].items():
         without = f"   {facts['plain'][name]:8.1f} without fused operators" if "plain" in facts else ""
         lines.append(f"  {name:28} {speed:8.1f}{without}")
@@ -83,20 +93,20 @@ def _speed_of_loading(people: Batches, batch: int, steps: int) -> float:
 
 
 def _speeds_of_steps(
-    variant: str, people: Batches, batch: int, steps: int, subjects: Mapping[str, bool]
+    variant: str, people: Batches, batch: int, steps: int, subjects: Mapping[str, Run]
 ) -> dict[str, NDArray[np.float64]]:
     """Whole steps of the trainer, with the loader, the optimizer and the log, but without validation and saving.
 
-    Each of `subjects`, with fused operators or without, takes a step in turn.
+    Each of `subjects`, with fused operators or without, takes a step in turn, in a folder of its own.
     """
     recipe = Recipe(spec=people.spec, epochs=10_000, batch=batch)
     speeds: dict[str, list[float]] = {name: [] for name in subjects}
     with tempfile.TemporaryDirectory() as folder:
         trainers: dict[str, Trainer] = {}
-        for name, fused in subjects.items():
+        for name, run in subjects.items():
             torch.manual_seed(0)
-            run = Run(Path(folder, name), save_every=1 << 40, fused_ops=fused)
-            trainers[name] = Trainer(create_model(variant), recipe, people, None, run)
+            run_there = replace(run, out=Path(folder, name))
+            trainers[name] = Trainer(create_model(variant), recipe, people, None, run_there)
         for step in range(1, WARM_UP + steps + 1):
             for name, trainer in trainers.items():
                 trainer.steps = step

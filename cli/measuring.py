@@ -35,6 +35,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training (%(default)s)")
     parser.add_argument("--size", type=size, default=(128, 96), metavar="HxW", help="crop for --training (128x96)")
     parser.add_argument("--steps", type=int, default=5, help="of --training, after a warm-up (%(default)s)")
+    parser.add_argument("--bf16", action="store_true", help="for --training, as `lehrnet train` takes it")
     add_device(parser)
     parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
     parser.add_argument("--sustained", type=number, metavar="MIN", help="also: the rate kept up for so many minutes")
@@ -158,9 +159,10 @@ def _training(options: argparse.Namespace) -> int:
         batch=batch,
         steps=options.steps,
         device=choose_device(options.device),
+        bf16=options.bf16,
     )
     if options.result:
-        write_result(options.result, "lehrnet bench --training PACK", facts)
+        write_result(options.result, "lehrnet bench --training PACK" + " --bf16" * options.bf16, facts)
     print(json.dumps(facts, indent=2) if options.json else describe(facts))
     return 0
 

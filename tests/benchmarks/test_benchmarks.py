@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -81,10 +82,11 @@ def test_training_throughput_names_the_loader_s_share(tmp_path: Path, capsys) ->
     write_pack(tmp_path / "pack", {"drawn": read_coco(tmp_path / "drawn")}, PoseSpec(input_size=(64, 64)))
     options = ["--variants", "lehrnet_w16", "--size", "64x64", "--batch", "2", "--steps", "1", "--device", "cpu"]
     kept = tmp_path / "training.json"
-    assert main(["bench", "--training", str(tmp_path / "pack"), *options, "--result", str(kept)]) == 0
-    assert "lehrnet_w16" in capsys.readouterr().out
+    assert main(["bench", "--training", str(tmp_path / "pack"), *options, "--bf16", "--result", str(kept)]) == 0
+    assert re.search(r"cpu, bfloat16, .*\n +lehrnet_w16", capsys.readouterr().out)
     facts = json.loads(kept.read_text())
     assert facts["training"]["lehrnet_w16"] > 0
+    assert facts["bf16"] is True
     assert facts["loader_share"].keys() == {"decoded", "encoded"}
     assert main(["bench", "--training", str(tmp_path / "pack"), "--batch", "0"]) == 2
     assert main(["bench", "--training", str(tmp_path / "none")]) == 2
