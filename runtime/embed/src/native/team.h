@@ -1,0 +1,52 @@
+// Threads that work on one thing together: they wait briefly for each other, then sleep.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace lehrnet::native {
+
+class Team {
+public:
+    // The caller of run() is one of them.
+    explicit Team(int size);
+    ~Team();
+    Team(const Team&) = delete;
+    Team& operator=(const Team&) = delete;
+
+    int size() const { return static_cast<int>(threads_.size()) + 1; }
+    // work(0) to work(count - 1), each on a thread of its own; returns when all have. They may call meet(count).
+    void run(int count, const std::function<void(int)>& work);
+    // Returns when `count` members have called it as often as this one.
+    void meet(int count);
+
+private:
+    // A number that only grows; one waits until it is another.
+    class Signal {
+    public:
+        unsigned now() const { return value_.load(std::memory_order_acquire); }
+        void raise();
+        void wait_while(unsigned value);
+
+    private:
+        std::atomic<unsigned> value_{0};
+        std::mutex mutex_;
+        std::condition_variable raised_;
+    };
+
+    void serve(int member);
+
+    std::vector<std::thread> threads_;
+    Signal begun_, met_;
+    const std::function<void(int)>* work_ = nullptr;
+    int count_ = 0;
+    bool over_ = false;
+    std::atomic<int> arrived_{0}, left_{0};
+    Signal ended_;
+};
+
+}  // namespace lehrnet::native
