@@ -33,7 +33,7 @@ std::pair<int, int> share(int count, int member, int members) {
 
 }  // namespace
 
-Engine::Engine(Artefact& artefact, int height, int width, int max_batch, int threads, const Kernels& kernels)
+Engine::Engine(Artefact artefact, int height, int width, int max_batch, int threads, const Kernels& kernels)
     : kernels_(kernels), height_(height), width_(width), joints_(artefact.config().joints),
       plan_(plan_network(artefact, height, width, people_of_a_pass(height, width, max_batch), kernels)),
       weights_(static_cast<Index>(plan_.weights.all().size())) {
@@ -48,6 +48,11 @@ Engine::Engine(Artefact& artefact, int height, int width, int max_batch, int thr
         tables_.emplace_back(plan_.tables);
     }
     team_ = std::make_unique<Team>(threads);
+}
+
+Engine::~Engine() {
+    // In a forked process nobody is there to be waited for, and what its threads slept on cannot be torn down.
+    if (!team_->usable()) static_cast<void>(team_.release());
 }
 
 Worker Engine::worker(int member, int memory, const float* crops, float* heatmaps) const {

@@ -15,10 +15,14 @@ namespace lehrnet::native {
 class Engine {
 public:
     // For up to `max_batch` crops of height x width at once; the artefact's bytes are needed no longer.
-    Engine(Artefact& artefact, int height, int width, int max_batch, int threads, const Kernels& kernels);
+    Engine(Artefact artefact, int height, int width, int max_batch, int threads, const Kernels& kernels);
+    ~Engine();
 
     // Heatmaps (count, K, H/4, W/4) of crops (count, 3, H, W). Allocates nothing.
     void run(const float* crops, int count, float* heatmaps);
+
+    // Not in a process that was forked off after this was made: threads stay behind.
+    bool usable() const { return team_->usable(); }
 
     // What run does for one person on one thread, step by step, each step by the least of its times.
     struct Timing {

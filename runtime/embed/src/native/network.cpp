@@ -155,12 +155,10 @@ private:
         ConvolutionBuilder pointwise = into(narrow);
         pointwise.add_pointwise(trunk_, spatial.weight);
         pointwise.add_bias(spatial.bias);
-        double multiply_adds = 0;
-        std::unique_ptr<Rows> first = finished(pointwise, multiply_adds);
         ConvolutionBuilder partial = into(out);
         partial.add_partial(narrow, spatial);
         partial.rectify();
-        add_pair("transition1", std::move(first), finished(partial, multiply_adds), out.map, multiply_adds);
+        add_pair("transition1", pointwise, partial, out.map);
     }
 
     // Opens a branch from the coarsest one.
@@ -179,18 +177,16 @@ private:
     // Two 3x3 operators, EMA where there is attention, and the shortcut.
     void residual(const std::string& name, Branch& branch, int b) {
         const int channels = config_.channels(b);
-        double multiply_adds = 0;
         ConvolutionBuilder one = into(branch.middle);
         add_spatial(one, branch.now, channels, 1, config_.light_units);
         one.rectify();
-        std::unique_ptr<Rows> first = finished(one, multiply_adds);
         ConvolutionBuilder two = config_.attention ? into({branch.weighed, branch.weighed_order}) : into(branch.next);
         add_spatial(two, branch.middle, channels, 1, config_.light_units);
         if (!config_.attention) {
             two.add_map(branch.now.map.view, 0);
             two.rectify();
         }
-        add_pair(name, std::move(first), finished(two, multiply_adds), branch.now.map, multiply_adds);
+        add_pair(name, one, two, branch.now.map);
         if (config_.attention) attention(name + " EMA", branch, b);
         std::swap(branch.now, branch.next);
     }
@@ -221,8 +217,7 @@ private:
         for (int source = 0; source < target; ++source) add_finer(sum, name, source, target);
         for (int source = target + 1; source < branches; ++source) sum.add_map(coarser(name, source, target).map.view, source - target);
         sum.rectify();
-        double multiply_adds = 0;
-        add_one(name, finished(sum, multiply_adds), out.map, multiply_adds);
+        add_one(name, sum, out.map);
     }
 
     // Halved to the grid above the target's, with a map for each; the last halving is a part of the sum.
@@ -248,8 +243,7 @@ private:
         ConvolutionBuilder pointwise = into(low);
         pointwise.add_pointwise(from, artefact_.take({size(low.map.channels), size(from.map.channels)}));
         pointwise.add_bias(artefact_.take({size(low.map.channels)}));
-        double multiply_adds = 0;
-        add_one(name, finished(pointwise, multiply_adds), low.map, multiply_adds);
+        add_one(name, pointwise, low.map);
         return low;
     }
 
@@ -281,8 +275,7 @@ private:
         conv.add_spatial(in, spatial, stride);
         conv.add_bias(spatial.bias);
         conv.rectify();
-        double multiply_adds = 0;
-        add_one(name, finished(conv, multiply_adds), out.map, multiply_adds);
+        add_one(name, conv, out.map);
     }
 
     void add_spatial(ConvolutionBuilder& conv, const Channels& in, int out, int stride, bool light) {
@@ -300,14 +293,18 @@ private:
         return builder.finish(plan_.weights, plan_.tables);
     }
 
-    void add_one(const std::string& name, std::unique_ptr<Rows> rows, const Map& grid, double multiply_adds) {
+    void add_one(const std::string& name, ConvolutionBuilder& builder, const Map& grid) {
+        double multiply_adds = 0;
+        std::unique_ptr<Rows> rows = finished(builder, multiply_adds);
         auto chain = std::make_unique<Chain>(name, multiply_adds * grid.height * grid.width, grid.height, strip_rows(grid.width));
         chain->add(std::move(rows), 0);
         plan_.steps.push_back(std::move(chain));
     }
 
     // Two operators in a row, the second of which sees the rows around its own.
-    void add_pair(const std::string& name, std::unique_ptr<Rows> first, std::unique_ptr<Rows> second, const Map& grid, double multiply_adds) {
+    void add_pair(const std::string& name, ConvolutionBuilder& one, ConvolutionBuilder& two, const Map& grid) {
+        double multiply_adds = 0;
+        std::unique_ptr<Rows> first = finished(one, multiply_adds), second = finished(two, multiply_adds);
         auto chain = std::make_unique<Chain>(name, multiply_adds * grid.height * grid.width, grid.height, strip_rows(grid.width));
         chain->add(std::move(first), 0);
         chain->add(std::move(second), 1);

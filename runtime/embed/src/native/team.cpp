@@ -1,5 +1,12 @@
 #include "team.h"
 
+#ifdef _WIN32
+#include <process.h>
+#define getpid _getpid
+#else
+#include <unistd.h>
+#endif
+
 namespace lehrnet::native {
 namespace {
 
@@ -33,7 +40,7 @@ void Team::Signal::wait_while(unsigned value) {
     raised_.wait(lock, [&] { return now() != value; });
 }
 
-Team::Team(int size) {
+Team::Team(int size) : process_(getpid()) {
     try {
         for (int member = 1; member < size; ++member) threads_.emplace_back([this, member] { serve(member); });
     } catch (...) {
@@ -43,6 +50,8 @@ Team::Team(int size) {
         throw;
     }
 }
+
+bool Team::usable() const { return threads_.empty() || process_ == getpid(); }
 
 Team::~Team() {
     over_ = true;

@@ -18,6 +18,8 @@ public:
     Team(const Team&) = delete;
     Team& operator=(const Team&) = delete;
 
+    // Whether its threads are in this process.
+    bool usable() const;
     int size() const { return static_cast<int>(threads_.size()) + 1; }
     // work(0) to work(count - 1), each on a thread of its own; returns when all have. They may call meet(count).
     void run(int count, const std::function<void(int)>& work);
@@ -40,6 +42,7 @@ private:
 
     void serve(int member);
 
+    const long process_;
     std::vector<std::thread> threads_;
     Signal begun_, met_;
     const std::function<void(int)>* work_ = nullptr;
