@@ -12,12 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lehrnet.benchmarks.embedded import EmbeddedSession
-from lehrnet.benchmarks.native_door import Door, DoorEngine
-from lehrnet.export.native import HEADER, NATIVE, native_bytes, native_tensors, write_native
-from lehrnet.model import NetworkConfig, PoseNetwork
-from lehrnet.model.config import VARIANTS
-from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
+from lehrnet.benchmarks.embedded import EmbeddedSession  # noqa: E402
+from lehrnet.benchmarks.native_door import Door, DoorEngine  # noqa: E402
+from lehrnet.export.native import HEADER, NATIVE, native_bytes, native_tensors, write_native  # noqa: E402
+from lehrnet.model import NetworkConfig, PoseNetwork  # noqa: E402
+from lehrnet.model.config import VARIANTS  # noqa: E402
+from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 EMBED = ROOT / "runtime" / "embed"
@@ -116,7 +116,9 @@ def test_heatmaps_are_pytorchs_for_every_named_variant(door: Door, network_of, n
 def test_a_map_of_one_cell_is_a_map(door: Door, network_of) -> None:
     network, crops = network_of(KINDS["lean"]), crops_of(2, (32, 32))
     for instructions in door.instructions():
-        assert_alike(DoorEngine(door, native_bytes(network), (32, 32), instructions).run(crops), defined(network, crops))
+        assert_alike(
+            DoorEngine(door, native_bytes(network), (32, 32), instructions).run(crops), defined(network, crops)
+        )
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (256, 192)])

@@ -1,7 +1,6 @@
 // A packed network that runs on this processor: crops in, heatmaps out.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>

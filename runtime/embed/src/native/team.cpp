@@ -59,17 +59,18 @@ Team::~Team() {
     for (std::thread& thread : threads_) thread.join();
 }
 
-void Team::run(int count, const std::function<void(int)>& work) {
+void Team::run_any(int count, Call call, const void* work) {
     if (count <= 1 || threads_.empty()) {
-        for (int member = 0; member < count; ++member) work(member);
+        for (int member = 0; member < count; ++member) call(work, member);
         return;
     }
-    work_ = &work;
+    call_ = call;
+    work_ = work;
     count_ = count;
     left_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
     const unsigned before = ended_.now();
     begun_.raise();
-    work(0);
+    call(work, 0);
     ended_.wait_while(before);
 }
 
@@ -79,7 +80,7 @@ void Team::serve(int member) {
         begun_.wait_while(seen);
         ++seen;
         if (over_) return;
-        if (member < count_) (*work_)(member);
+        if (member < count_) call_(work_, member);
         if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) ended_.raise();
     }
 }

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -22,7 +21,10 @@ public:
     bool usable() const;
     int size() const { return static_cast<int>(threads_.size()) + 1; }
     // work(0) to work(count - 1), each on a thread of its own; returns when all have. They may call meet(count).
-    void run(int count, const std::function<void(int)>& work);
+    template <class Work>
+    void run(int count, const Work& work) {
+        run_any(count, [](const void* any, int member) { (*static_cast<const Work*>(any))(member); }, &work);
+    }
     // Returns when `count` members have called it as often as this one.
     void meet(int count);
 
@@ -40,12 +42,15 @@ private:
         std::condition_variable raised_;
     };
 
+    using Call = void (*)(const void* work, int member);
+    void run_any(int count, Call call, const void* work);
     void serve(int member);
 
     const long process_;
     std::vector<std::thread> threads_;
     Signal begun_, met_;
-    const std::function<void(int)>* work_ = nullptr;
+    Call call_ = nullptr;
+    const void* work_ = nullptr;
     int count_ = 0;
     bool over_ = false;
     std::atomic<int> arrived_{0}, left_{0};
