@@ -25,7 +25,7 @@ void open_and_run(const unsigned char* bytes, std::size_t size) {
 }
 
 // In memory of just its size, so that a sanitizer sees the byte behind it.
-void damage_and_run(Source& source, const Bytes& right) {
+void damage_and_run(::Source& source, const Bytes& right) {
     const std::size_t cut = source.take<std::uint8_t>() % 4 == 0 ? source.take<std::uint32_t>() % right.size() : 0;
     Bytes file(right.begin(), right.end() - static_cast<std::ptrdiff_t>(cut));
     if (cut > 0 && file.size() >= HEADER && source.take<std::uint8_t>() % 2) {
@@ -46,7 +46,7 @@ void damage_and_run(Source& source, const Bytes& right) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static const Bytes light = network({2, 4, 1, 1, 1, 1, 1, 1, 1}), dense = network({2, 4, 1, 1, 1, 1, 0, 0, 0});
-    Source source{data, size};
+    ::Source source{data, size};
     const auto kind = source.take<std::uint8_t>();
     if (kind % 8 == 0) {
         const Bytes bytes(source.data, source.data + source.size);
