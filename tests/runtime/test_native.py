@@ -62,6 +62,15 @@ def door(built: Path) -> Door:
     return Door(built / "libnative_door.so")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """PyTorch's threads wait for each other: on a busy machine that takes twenty times the work's own time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def network_of(randomised):
     def make(config: NetworkConfig) -> PoseNetwork:

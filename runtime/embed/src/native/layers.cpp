@@ -5,7 +5,7 @@
 namespace lehrnet::native {
 namespace {
 
-constexpr int STRIP = 48;  // cells
+constexpr int STRIP = 96;  // cells
 constexpr int TAPS = 3;    // of a kernel, each way
 
 std::uint32_t size(int channels) { return static_cast<std::uint32_t>(channels); }

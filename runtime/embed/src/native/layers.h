@@ -59,7 +59,7 @@ private:
     double multiply_adds_ = 0;
 };
 
-// Rows of about 48 cells: enough for the loops, few enough for the cache.
+// Rows of about 96 cells: enough for the loops, few enough for the cache.
 int strip_rows(int width);
 
 }  // namespace lehrnet::native

@@ -104,8 +104,8 @@ void Heatmaps::run(const Worker& worker, int from, int to) const {
     for (int row = from; row < to; ++row) {
         const float* cell = worker.at(in, row);
         float* heat = worker.heatmaps + row / height * joints * plane + Index{row % height} * width;
-        for (int x = 0; x < width; ++x, ++heat, cell += in.cell) {
-            for (int joint = 0; joint < joints; ++joint) heat[joint * plane] = cell[joint];
+        for (int joint = 0; joint < joints; ++joint) {
+            for (int x = 0; x < width; ++x) heat[joint * plane + x] = cell[x * in.cell + joint];
         }
     }
 }

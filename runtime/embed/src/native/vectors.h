@@ -51,6 +51,7 @@ LEHRNET_INLINE Vector larger(Vector a, Vector b) {
 #endif
 }
 
+// The smaller of both; the second where one is NaN.
 LEHRNET_INLINE Vector smaller(Vector a, Vector b) { return -larger(-a, -b); }
 
 // NaN stays, and is noticed at the end.
@@ -61,9 +62,23 @@ LEHRNET_INLINE Vector root(Vector value) {
     return value;
 }
 
+// 1 / value within 2e-7 of itself, for values from 1 on: an estimate and a step of Newton's take a quarter of a division.
+LEHRNET_INLINE Vector reciprocal(Vector value) {
+#if defined(__AVX512F__)
+    const auto estimate = (Vector)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)value);
+#elif defined(__AVX2__)
+    const auto estimate = (Vector)_mm256_rcp_ps((__m256)value);
+#else
+    return 1.0f / value;
+#endif
+#if defined(__AVX2__)
+    return estimate * (2.0f - value * estimate);
+#endif
+}
+
 // Within 2e-7 of exp (Cephes' expf), at both ends held to what a float holds.
 LEHRNET_INLINE Vector exponential(Vector x) {
-    x = smaller(larger(every(-87.0f), x), every(88.0f));
+    x = smaller(every(88.0f), larger(every(-87.0f), x));
     // Added to 1.5 * 2^23 a number is rounded, and stands in the lowest bits.
     constexpr float rounder = 12582912.0f;
     constexpr std::int32_t rounder_bits = 0x4B400000;
@@ -81,7 +96,7 @@ LEHRNET_INLINE Vector exponential(Vector x) {
     return y * (Vector)power;
 }
 
-LEHRNET_INLINE Vector sigmoid(Vector x) { return 1.0f / (1.0f + exponential(-x)); }
+LEHRNET_INLINE Vector sigmoid(Vector x) { return reciprocal(1.0f + exponential(-x)); }
 
 // Lanes first to first + count from where the first of them stands; the others are 0.
 LEHRNET_INLINE Vector load_some(const float* from, Index first, Index count) {
