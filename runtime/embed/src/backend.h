@@ -12,6 +12,7 @@ namespace lehrnet {
 struct BackendOptions {
     std::string device = "cpu", library;
     int threads = 0;
+    int max_batch = 1;
 };
 
 class Backend {
@@ -33,7 +34,13 @@ public:
 
 // A model whose input and output are those of the manifest: nothing is as large as a manifest says before a model says
 // the same. Failure says what is missing.
+#ifdef LEHRNET_ONNXRUNTIME
 std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, const BackendOptions& options);
+#endif
+#ifdef LEHRNET_NATIVE
+// Our own engine (native/), which takes no other library.
+std::unique_ptr<Backend> open_native(const Bundle& bundle, const BackendOptions& options);
+#endif
 #ifdef LEHRNET_TENSORRT
 std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, const BackendOptions& options);
 #endif

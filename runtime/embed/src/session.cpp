@@ -58,6 +58,19 @@ constexpr bool WITH_TENSORRT = false;
 std::unique_ptr<Backend> open_tensorrt(const Bundle&, const BackendOptions&) { return nullptr; }
 #endif
 
+#ifndef LEHRNET_ONNXRUNTIME
+std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, const BackendOptions&) {
+    fail(LEHRNET_BACKEND_MISSING, clipped(bundle.manifest.file), " is an ONNX graph, and this library was built without ONNX Runtime: "
+         "see LEHRNET_ONNXRUNTIME in its CMakeLists.txt, or take the bundle's native_fp32");
+}
+#endif
+#ifndef LEHRNET_NATIVE
+std::unique_ptr<Backend> open_native(const Bundle& bundle, const BackendOptions&) {
+    fail(LEHRNET_BACKEND_MISSING, clipped(bundle.manifest.file), " is a packed network, and this library was built by a compiler that "
+         "its engine does not know: take an ONNX graph of the bundle");
+}
+#endif
+
 std::unique_ptr<Backend> open_engine(const Bundle& bundle, const BackendOptions& backend, const lehrnet_options& options) {
     const std::string file = clipped(bundle.manifest.file);
     // Exactly 1: where an older caller's struct has padding, anything may lie.
@@ -80,13 +93,16 @@ std::unique_ptr<Backend> open_backend(const Bundle& bundle, const lehrnet_option
     backend.device = options.device;
     backend.library = options.runtime_library ? options.runtime_library : "";
     backend.threads = options.threads;
+    backend.max_batch = options.max_batch;
 #ifdef LEHRNET_FAKE_BACKEND
     if (backend.device == "fake") return open_fake(bundle, backend);
 #endif
     const std::string& file = bundle.manifest.file;
     if (ends_with(file, ".onnx")) return open_onnxruntime(bundle, backend);
+    if (ends_with(file, ".lehrnet")) return open_native(bundle, backend);
     if (ends_with(file, ".engine")) return open_engine(bundle, backend, options);
-    fail(LEHRNET_INVALID_ARGUMENT, clipped(file), " is not for this library: expected an ONNX graph or a TensorRT engine");
+    fail(LEHRNET_INVALID_ARGUMENT, clipped(file), " is not for this library: expected a packed network, an ONNX graph or a "
+         "TensorRT engine");
 }
 
 // How many people are run at once: what the caller allows, as far as the model does.

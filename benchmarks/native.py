@@ -1,0 +1,147 @@
+"""Our CPU engine against ONNX Runtime, in one interleaved run on one thread, and what share of the machine it reaches.
+
+python -m lehrnet.benchmarks.native --out benchmarks/results/native_cpu.json
+"""
+
+import argparse
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..export.fused import fuse_attention
+from ..export.graph import export_module
+from ..export.native import NATIVE, native_bytes
+from ..model.forms import deploy
+from ..model.network import create_model
+from ..pose.spec import COCO
+from ..runtime.backends.operators import operators_library
+from ..runtime.devices import cpu_fact
+from ..runtime.session import open_session
+from .interleave import race
+from .native_door import BUILT, Door, DoorEngine
+from .results import write_result
+
+SIZE = COCO.input_size
+REFERENCE, FP32, FP32_CPU = "hrnet_w32, ONNX Runtime", "lehrnet_w32 fp32, ONNX Runtime", "lehrnet_w32 fp32_cpu"
+STAGE = re.compile(r"^stage[234] (?=branch|fusion)")
+
+
+def measure(
+    door: Door, instructions: tuple[str, ...], batches: tuple[int, ...], rounds: int, threads: int
+) -> dict[str, Any]:
+    """For every batch the times and the speed-ups over HRNet, and for every set of instructions its steps."""
+    torch.manual_seed(0)
+    by_batch, steps = {}, {}
+    subjects = _onnx_subjects(threads)
+    network = native_bytes(create_model("lehrnet_w32"))
+    for batch in batches:
+        crops = np.random.default_rng(0).standard_normal((batch, 3, *SIZE), dtype=np.float32)
+        engines = {
+            f"lehrnet_w32 {NATIVE}, {name}": DoorEngine(door, network, SIZE, name, max_batch=batch, threads=threads)
+            for name in instructions
+        }
+        runs = {**subjects, **{name: engine.run for name, engine in engines.items()}}
+        result = race({name: partial(run, crops) for name, run in runs.items()}, REFERENCE, rounds)
+        by_batch[str(batch)] = {"milliseconds": result.milliseconds, "speed_up": result.speed_up}
+        if batch == 1:
+            for name, engine in zip(instructions, engines.values(), strict=True):
+                steps[name] = _shares(door, engine, name, crops, rounds)
+        for engine in engines.values():
+            engine.close()
+    return {"threads": threads, "rounds": rounds, "input_size": SIZE, "by_batch": by_batch, "steps": steps}
+
+
+def _onnx_subjects(threads: int) -> dict[str, Callable[[Any], object]]:
+    """Sessions of ONNX Runtime; `fp32_cpu` among them where our operators' library is at hand."""
+    subjects: dict[str, Callable[[Any], object]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for variant, name in (("hrnet_w32", REFERENCE), ("lehrnet_w32", FP32)):
+            path, module = Path(folder) / f"{variant}.onnx", deploy(create_model(variant), SIZE)
+            model = export_module(module, SIZE, path)
+            subjects[name] = open_session(path, "cpu", threads).run
+            if name == FP32 and operators_library() is not None:
+                import onnx  # noqa: PLC0415 - only this asks for it
+
+                onnx.save(fuse_attention(model, module), str(path))
+                subjects[FP32_CPU] = open_session(path, "cpu", threads).run
+    return subjects
+
+
+def _shares(door: Door, engine: DoorEngine, instructions: str, crops: Any, rounds: int) -> dict[str, Any]:
+    """Each kind of step by the least of its times, measured in turn with the machine's peak."""
+    peak, best = 0.0, None
+    for _ in range(rounds):
+        peak = max(peak, door.peak(instructions, 3))
+        times = engine.time_steps(crops, 5)
+        best = (
+            times
+            if best is None
+            else [min(pair, key=lambda step: step.milliseconds) for pair in zip(best, times, strict=True)]
+        )
+    kinds: dict[str, list[float]] = {}
+    for step in best or ():
+        sums = kinds.setdefault(STAGE.sub("", step.name), [0.0, 0.0])
+        sums[0] += step.milliseconds
+        sums[1] += step.multiply_adds
+    kinds["all"] = [sum(column) for column in zip(*kinds.values(), strict=True)]
+    return {
+        "peak_gmacs": round(peak / 1e9, 1),
+        "kinds": {
+            name: {
+                "milliseconds": round(milliseconds, 3),
+                "gmacs": round(macs / milliseconds / 1e6, 1),
+                "of_peak": round(macs / milliseconds * 1e3 / peak, 3),
+            }
+            for name, (milliseconds, macs) in kinds.items()
+        },
+    }
+
+
+def _print(figures: dict[str, Any]) -> None:
+    for batch, result in figures["by_batch"].items():
+        print(f"batch {batch}, {figures['threads']} threads, {figures['rounds']} interleaved rounds")
+        for name, time in result["milliseconds"].items():
+            faster = result["speed_up"][name]
+            print(
+                f"  {name:40} {time['p50']:8.1f} ms (p10 {time['p10']:.1f})   "
+                f"{faster['p50']:.2f} times hrnet_w32's speed ({faster['p10']:.2f} to {faster['p90']:.2f})"
+            )
+    for instructions, steps in figures["steps"].items():
+        print(f"{instructions}: steps by their least times; the multiplier's peak is {steps['peak_gmacs']} GMAC/s")
+        for name, step in steps["kinds"].items():
+            print(f"  {name:20} {step['milliseconds']:8.3f} ms {step['gmacs']:6.1f} GMAC/s {step['of_peak']:5.0%}")
+
+
+def main() -> None:
+    """Measure, print tables, and keep the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--door", type=Path, default=BUILT, help="libnative_door.so (default: the preset native's)")
+    parser.add_argument("--instructions", help="comma-separated; all but plain if absent")
+    parser.add_argument("--batch", default="1,8", help="comma-separated (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    door = Door(options.door)
+    usable = [name for name in door.instructions() if name != "plain"] or ["plain"]
+    names = options.instructions.split(",") if options.instructions else usable
+    batches = tuple(int(batch) for batch in options.batch.split(","))
+    figures = measure(door, tuple(names), batches, options.rounds, options.threads)
+    figures["load_average"] = round(os.getloadavg()[0], 1)
+    figures["cpu_flags"] = [
+        flag for flag in (cpu_fact("flags") + cpu_fact("Features")).split() if re.match("avx|fma|amx|asimd", flag)
+    ]
+    _print(figures)
+    if options.out:
+        write_result(options.out, "python -m lehrnet.benchmarks.native", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,340 @@
+#include "network.h"
+
+#include <algorithm>
+
+#include "layers.h"
+
+namespace lehrnet::native {
+namespace {
+
+constexpr int STEM = 64, STAGE1 = 256, STAGE1_UNITS = 4, BRANCHES = 4;
+
+// A branch's maps: `now` holds what came last, `next` is where the next unit writes.
+struct Branch {
+    Channels now, next, middle;  // middle: between a unit's two operators
+    Map weighed;                 // what EMA takes
+    Order weighed_order;
+};
+
+class Builder {
+public:
+    Builder(Artefact& artefact, int height, int width, int people, const Kernels& kernels)
+        : artefact_(artefact), config_(artefact.config()), kernels_(kernels), planner_(people, kernels.lanes), height_(height), width_(width) {
+        plan_.people = people;
+    }
+
+    Plan build() {
+        stage1(stem());
+        make_branches();
+        transition1();
+        for (int stage = 2; stage <= BRANCHES; ++stage) {
+            if (stage > 2) open_branch(stage - 1);
+            const int modules = config_.modules[stage - 2];
+            for (int module = 0; module < modules; ++module) {
+                const bool last = stage == BRANCHES && module == modules - 1;
+                exchange("stage" + std::to_string(stage), stage, last ? 1 : stage);
+            }
+        }
+        head();
+        artefact_.finish();
+        for (int place = 0; place < PLACES; ++place) plan_.places[place] = planner_.size(static_cast<Place>(place));
+        return std::move(plan_);
+    }
+
+private:
+    Channels stem() {
+        const Map crops = planner_.tight_map(Place::SHARED, height_, width_, 3);
+        auto rows = std::make_unique<Crops>();
+        rows->out = crops;
+        auto chain = std::make_unique<Chain>("crops", 0, height_, 1);
+        chain->add(std::move(rows), 0);
+        plan_.steps.push_back(std::move(chain));
+        const Channels first = shared(height_ / 2, width_ / 2, STEM), second = shared(height_ / 4, width_ / 4, STEM);
+        spatial_step("stem", {crops, plain_order(3)}, first, 2, false);
+        spatial_step("stem", first, second, 2, config_.light_convs);
+        return second;
+    }
+
+    void stage1(Channels now) {
+        Channels next = shared(height_ / 4, width_ / 4, STAGE1), after = next;
+        after.map = shared(height_ / 4, width_ / 4, STAGE1).map;
+        const Channels reduced = own(height_ / 4, width_ / 4, STEM);
+        Channels middle = reduced;
+        middle.map.view = planner_.strip(strip_rows(width_ / 4), width_ / 4, STEM);
+        for (int unit = 0; unit < STAGE1_UNITS; ++unit) {
+            bottleneck(now, reduced, middle, next);
+            now = next;
+            std::swap(next, after);
+        }
+        trunk_ = now;
+    }
+
+    // 1x1 to a quarter of the width, 3x3, 1x1 back, and the shortcut.
+    void bottleneck(const Channels& in, const Channels& reduced, const Channels& middle, const Channels& out) {
+        ConvolutionBuilder reduce = into(reduced);
+        reduce.add_pointwise(in, artefact_.take({size(STEM), size(in.map.channels)}));
+        reduce.add_bias(artefact_.take({size(STEM)}));
+        reduce.rectify();
+        double multiply_adds = 0;
+        std::unique_ptr<Rows> rows[3];
+        rows[0] = finished(reduce, multiply_adds);
+        ConvolutionBuilder spatial = into(middle);
+        add_spatial(spatial, reduced, STEM, 1, config_.light_convs);
+        spatial.rectify();
+        rows[1] = finished(spatial, multiply_adds);
+        ConvolutionBuilder expand = into(out);
+        expand.add_pointwise(middle, artefact_.take({size(STAGE1), size(STEM)}));
+        expand.add_bias(artefact_.take({size(STAGE1)}));
+        if (in.map.channels == STAGE1) {
+            expand.add_map(in.map.view, 0);
+        } else {
+            expand.add_pointwise(in, artefact_.take({size(STAGE1), size(in.map.channels)}));
+            expand.add_bias(artefact_.take({size(STAGE1)}));
+        }
+        expand.rectify();
+        rows[2] = finished(expand, multiply_adds);
+        auto chain = std::make_unique<Chain>("stage1", multiply_adds * in.map.height * in.map.width, in.map.height, strip_rows(in.map.width));
+        for (int i = 0; i < 3; ++i) chain->add(std::move(rows[i]), i == 1 ? 1 : 0);
+        plan_.steps.push_back(std::move(chain));
+    }
+
+    void make_branches() {
+        const int groups = config_.width, whole = static_cast<int>(planner_.whole_vectors(groups));
+        for (int b = 0; b < BRANCHES; ++b) {
+            const int height = height_ >> (b + 2), width = width_ >> (b + 2), channels = config_.channels(b);
+            Branch& branch = branches_[b];
+            branch.now = {planner_.map(Place::SHARED, height, width, channels), branch_order(b)};
+            branch.next = {planner_.map(Place::SHARED, height, width, channels), branch_order(b)};
+            branch.middle = own(height, width, channels);
+            if (!config_.attention) continue;
+            branch.weighed = planner_.map(Place::SHARED, height, width, whole << b);
+            for (int channel = 0; channel < 1 << b; ++channel) {
+                for (int group = 0; group < whole; ++group) {
+                    branch.weighed_order.push_back(group < groups ? (group << b) + channel : -1);
+                }
+            }
+            const Index work = attend_work(height, width, 1 << b, kernels_.lanes);
+            if (work > work_size_) work_ = planner_.floats(Place::OWN, work_size_ = work);
+        }
+    }
+
+    // EMA's lanes are groups: the quarter's groups stand first, a partial conv takes them; in both parts the groups'
+    // first channels stand side by side, then their second ones.
+    Order branch_order(int branch) const {
+        if (!config_.attention) return plain_order(config_.channels(branch));
+        const int groups = config_.width, quarter = groups / 4;
+        Order order;
+        const auto add = [&](int from, int to) {
+            for (int channel = 0; channel < 1 << branch; ++channel) {
+                for (int group = from; group < to; ++group) order.push_back((group << branch) + channel);
+            }
+        };
+        add(0, quarter);
+        add(quarter, groups);
+        return order;
+    }
+
+    void transition1() {
+        if (config_.width == STAGE1) {
+            branches_[0].now = trunk_;  // branch 0's order is plain
+        } else {
+            finest();
+        }
+        spatial_step("transition1", trunk_, branches_[1].now, 2, config_.light_convs);
+    }
+
+    void finest() {
+        Channels& out = branches_[0].now;
+        const Spatial spatial = take_spatial(artefact_, STAGE1, config_.width, 1, config_.light_convs);
+        if (!spatial.narrows) {
+            spatial_step("transition1", trunk_, out, 1, spatial);
+            return;
+        }
+        Channels narrow = out;
+        narrow.map = planner_.map(Place::OWN, height_ / 4, width_ / 4, config_.width);
+        ConvolutionBuilder pointwise = into(narrow);
+        pointwise.add_pointwise(trunk_, spatial.weight);
+        pointwise.add_bias(spatial.bias);
+        ConvolutionBuilder partial = into(out);
+        partial.add_partial(narrow, spatial);
+        partial.rectify();
+        add_pair("transition1", pointwise, partial, out.map);
+    }
+
+    // Opens a branch from the coarsest one.
+    void open_branch(int branch) {
+        spatial_step("transition" + std::to_string(branch), branches_[branch - 1].now, branches_[branch].now, 2, config_.light_convs);
+    }
+
+    void exchange(const std::string& stage, int branches, int outputs) {
+        for (int b = 0; b < branches; ++b) {
+            for (int unit = 0; unit < config_.units; ++unit) residual(stage + " branch " + std::to_string(b), branches_[b], b);
+        }
+        for (int target = 0; target < outputs; ++target) fuse(stage + " fusion", branches, target);
+        for (int target = 0; target < outputs; ++target) std::swap(branches_[target].now, branches_[target].next);
+    }
+
+    // Two 3x3 operators, EMA where there is attention, and the shortcut.
+    void residual(const std::string& name, Branch& branch, int b) {
+        const int channels = config_.channels(b);
+        ConvolutionBuilder one = into(branch.middle);
+        add_spatial(one, branch.now, channels, 1, config_.light_units);
+        one.rectify();
+        ConvolutionBuilder two = config_.attention ? into({branch.weighed, branch.weighed_order}) : into(branch.next);
+        add_spatial(two, branch.middle, channels, 1, config_.light_units);
+        if (!config_.attention) {
+            two.add_map(branch.now.map.view, 0);
+            two.rectify();
+        }
+        add_pair(name, one, two, branch.now.map);
+        if (config_.attention) attention(name + " EMA", branch, b);
+        std::swap(branch.now, branch.next);
+    }
+
+    void attention(const std::string& name, const Branch& branch, int b) {
+        auto step = std::make_unique<Attention>(name, 0);
+        const int group = 1 << b;
+        const std::uint32_t c = size(group);
+        step->in = branch.weighed;
+        step->shortcut = branch.now.map.view, step->out = branch.next.map.view;
+        step->groups = config_.width, step->group = group, step->lanes = static_cast<int>(kernels_.lanes);
+        step->channel = planner_.whole_vectors(config_.width);
+        step->work = work_;
+        std::vector<float> tensors;
+        for (const Sizes& sizes : {Sizes{c, c}, Sizes{c}, Sizes{c, 1, 3, 3}, Sizes{1}, Sizes{c}, Sizes{c}, Sizes{c, c, 3, 3}, Sizes{c}, Sizes{1}}) {
+            const float* const tensor = artefact_.take(sizes);
+            tensors.insert(tensors.end(), tensor, tensor + sizes.count());
+        }
+        step->weights = plan_.weights.add(tensors.data(), static_cast<Index>(tensors.size()));
+        plan_.steps.push_back(std::move(step));
+    }
+
+    // What branch `target` receives: the sum of all, each by its path.
+    void fuse(const std::string& name, int branches, int target) {
+        const Channels& out = branches_[target].next;
+        ConvolutionBuilder sum = into(out);
+        sum.add_map(branches_[target].now.map.view, 0);
+        for (int source = 0; source < target; ++source) add_finer(sum, name, source, target);
+        for (int source = target + 1; source < branches; ++source) sum.add_map(coarser(name, source, target).map.view, source - target);
+        sum.rectify();
+        add_one(name, sum, out.map);
+    }
+
+    // Halved to the grid above the target's, with a map for each; the last halving is a part of the sum.
+    void add_finer(ConvolutionBuilder& sum, const std::string& name, int source, int target) {
+        const int channels = config_.channels(source);
+        Channels from = branches_[source].now;
+        for (int b = source + 1; b < target; ++b) {
+            Channels& half = halves_[source][b];
+            if (half.order.empty()) half = shared(height_ >> (b + 2), width_ >> (b + 2), channels);
+            spatial_step(name, from, half, 2, take_spatial(artefact_, channels, channels, 2, config_.light_convs));
+            from = half;
+        }
+        add_spatial(sum, from, config_.channels(target), 2, config_.light_convs);
+    }
+
+    // With the target's channels, on the source's grid.
+    Channels coarser(const std::string& name, int source, int target) {
+        const Channels& from = branches_[source].now;
+        Channels& low = lows_[source][target];
+        if (low.order.empty()) {
+            low = {planner_.map(Place::SHARED, from.map.height, from.map.width, config_.channels(target)), branches_[target].next.order};
+        }
+        ConvolutionBuilder pointwise = into(low);
+        pointwise.add_pointwise(from, artefact_.take({size(low.map.channels), size(from.map.channels)}));
+        pointwise.add_bias(artefact_.take({size(low.map.channels)}));
+        add_one(name, pointwise, low.map);
+        return low;
+    }
+
+    void head() {
+        const Channels& in = branches_[0].now;
+        const Map& map = in.map;
+        const View strip = planner_.strip(strip_rows(map.width), map.width, config_.joints);
+        ConvolutionBuilder conv(kernels_, planner_, map.width, strip, plain_order(config_.joints));
+        conv.add_pointwise(in, artefact_.take({size(config_.joints), size(map.channels)}));
+        conv.add_bias(artefact_.take({size(config_.joints)}));
+        double multiply_adds = 0;
+        std::unique_ptr<Rows> joints = finished(conv, multiply_adds);
+        auto planes = std::make_unique<Heatmaps>();
+        planes->in = strip;
+        planes->height = map.height, planes->width = map.width, planes->joints = config_.joints;
+        auto chain = std::make_unique<Chain>("head", multiply_adds * map.height * map.width, map.height, strip_rows(map.width));
+        chain->add(std::move(joints), 0);
+        chain->add(std::move(planes), 0);
+        plan_.steps.push_back(std::move(chain));
+    }
+
+    // A 3x3 operator and ReLU.
+    void spatial_step(const std::string& name, const Channels& in, const Channels& out, int stride, bool light) {
+        spatial_step(name, in, out, stride, take_spatial(artefact_, in.map.channels, out.map.channels, stride, light));
+    }
+
+    void spatial_step(const std::string& name, const Channels& in, const Channels& out, int stride, const Spatial& spatial) {
+        ConvolutionBuilder conv = into(out);
+        conv.add_spatial(in, spatial, stride);
+        conv.add_bias(spatial.bias);
+        conv.rectify();
+        add_one(name, conv, out.map);
+    }
+
+    void add_spatial(ConvolutionBuilder& conv, const Channels& in, int out, int stride, bool light) {
+        const Spatial spatial = take_spatial(artefact_, in.map.channels, out, stride, light);
+        conv.add_spatial(in, spatial, stride);
+        conv.add_bias(spatial.bias);
+    }
+
+    ConvolutionBuilder into(const Channels& out) {
+        return {kernels_, planner_, out.map.width, out.map.view, out.order};
+    }
+
+    std::unique_ptr<Rows> finished(ConvolutionBuilder& builder, double& multiply_adds) {
+        multiply_adds += builder.multiply_adds();
+        return builder.finish(plan_.weights, plan_.tables);
+    }
+
+    void add_one(const std::string& name, ConvolutionBuilder& builder, const Map& grid) {
+        double multiply_adds = 0;
+        std::unique_ptr<Rows> rows = finished(builder, multiply_adds);
+        auto chain = std::make_unique<Chain>(name, multiply_adds * grid.height * grid.width, grid.height, strip_rows(grid.width));
+        chain->add(std::move(rows), 0);
+        plan_.steps.push_back(std::move(chain));
+    }
+
+    // Two operators in a row, the second of which sees the rows around its own.
+    void add_pair(const std::string& name, ConvolutionBuilder& one, ConvolutionBuilder& two, const Map& grid) {
+        double multiply_adds = 0;
+        std::unique_ptr<Rows> first = finished(one, multiply_adds), second = finished(two, multiply_adds);
+        auto chain = std::make_unique<Chain>(name, multiply_adds * grid.height * grid.width, grid.height, strip_rows(grid.width));
+        chain->add(std::move(first), 0);
+        chain->add(std::move(second), 1);
+        plan_.steps.push_back(std::move(chain));
+    }
+
+    Channels shared(int height, int width, int channels) {
+        return {planner_.map(Place::SHARED, height, width, channels), plain_order(channels)};
+    }
+    Channels own(int height, int width, int channels) {
+        return {planner_.map(Place::OWN, height, width, channels), plain_order(channels)};
+    }
+    static std::uint32_t size(int channels) { return static_cast<std::uint32_t>(channels); }
+
+    Artefact& artefact_;
+    const Config config_;
+    const Kernels& kernels_;
+    Planner planner_;
+    const int height_, width_;
+    Plan plan_;
+    Channels trunk_;
+    Branch branches_[BRANCHES];
+    Channels halves_[BRANCHES][BRANCHES], lows_[BRANCHES][BRANCHES];  // by source and target; made when first needed
+    Index work_ = 0, work_size_ = 0;
+};
+
+}  // namespace
+
+Plan plan_network(Artefact& artefact, int height, int width, int people, const Kernels& kernels) {
+    return Builder(artefact, height, width, people, kernels).build();
+}
+
+}  // namespace lehrnet::native

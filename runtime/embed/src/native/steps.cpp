@@ -1,0 +1,169 @@
+#include "steps.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace lehrnet::native {
+namespace {
+
+constexpr Index MOST_SOURCES = 8, MOST_ADDENDS = 4;
+
+// Pointers to cells of rows [from, to) of an output's grid, every `step`-th, in a grid that is `stride` times as fine.
+template <class Pointer>
+Pointer* fill(Pointer* table, const Worker& worker, const View& view, int from, int to, int width, int step, int stride) {
+    for (int row = from; row < to; ++row) {
+        const auto first = worker.at(view, row * stride);
+        const Index apart = view.cell * step * stride;
+        const int count = width / step;
+        for (int i = 0; i < count; ++i) table[i] = first + i * apart;
+        table += count;
+    }
+    return table;
+}
+
+// Likewise in a grid that was halved.
+const float** fill_coarse(const float** table, const Worker& worker, const Addend& addend, int from, int to, int width) {
+    for (int row = from; row < to; ++row) {
+        const float* const first = worker.at(addend.view, row >> addend.halvings);
+        for (int x = 0; x < width; ++x) *table++ = first + (x >> addend.halvings) * addend.view.cell;
+    }
+    return table;
+}
+
+// Filled up with its last pointer, whose cell is then done more than once. Returns what is behind.
+template <class Pointer>
+Pointer* filled_up(Pointer* begin, Pointer* end, Index multiple) {
+    while ((end - begin) % multiple != 0) {
+        *end = end[-1];
+        ++end;
+    }
+    return end;
+}
+
+}  // namespace
+
+Index Convolution::pointers() const {
+    const Index tables = static_cast<Index>(inputs.size() + addends.size()) + 1;
+    return tables * (Index{strip} * width / together + 64);
+}
+
+void Convolution::run(const Worker& worker, int from, int to) const {
+    for (int row = from; row < to; row += strip) run_strip(worker, row, std::min(row + strip, to));
+}
+
+void Convolution::run_strip(const Worker& worker, int from, int to) const {
+    for (const auto& rows : before) rows->run(worker, from, to);
+    const Index multiple = worker.kernels->cells_at_once;
+    const float** table = worker.tables;
+    Source sources[MOST_SOURCES];
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+        const Input& input = inputs[i];
+        sources[i] = {table, input.taps.data(), static_cast<Index>(input.taps.size())};
+        table = filled_up(table, fill(table, worker, input.view, from, to, width, together, input.stride), multiple);
+    }
+    const float* const* added[MOST_ADDENDS];
+    for (std::size_t i = 0; i < addends.size(); ++i) {
+        added[i] = table;
+        table = filled_up(table, fill_coarse(table, worker, addends[i], from, to, width), multiple);
+    }
+    float** const outputs = const_cast<float**>(table);
+    filled_up(outputs, fill(outputs, worker, out, from, to, width, together, 1), multiple);
+    Convolve task;
+    task.cells = Index{to - from} * (width / together);
+    task.sources = sources, task.source_count = static_cast<Index>(inputs.size());
+    task.addends = added, task.addend_count = static_cast<Index>(addends.size());
+    task.out = outputs;
+    task.panels = worker.weights + panels, task.bias = worker.weights + bias;
+    task.vectors = vectors, task.depth = depth;
+    task.rectify = rectify;
+    worker.kernels->convolve(task);
+}
+
+void Averages::run(const Worker& worker, int from, int to) const {
+    const float** const table = worker.tables;
+    const float** const end = fill(table, worker, in, from, to, width, 1, 2);
+    for (const float** each = table; each != end; ++each) *each += channel;
+    float** const outputs = const_cast<float**>(end);
+    fill(outputs, worker, out, from, to, width, 1, 1);
+    worker.kernels->average({Index{to - from} * width, table, outputs, in.cell, in.row, channels});
+}
+
+void Crops::run(const Worker& worker, int from, int to) const {
+    const Index plane = Index{out.height} * out.width;
+    for (int row = from; row < to; ++row) {
+        const float* colours = worker.crops + row / out.height * 3 * plane + Index{row % out.height} * out.width;
+        float* cell = worker.at(out.view, row);
+        for (int x = 0; x < out.width; ++x, ++colours, cell += out.view.cell) {
+            cell[0] = colours[0], cell[1] = colours[plane], cell[2] = colours[2 * plane];
+        }
+    }
+}
+
+void Heatmaps::run(const Worker& worker, int from, int to) const {
+    const Index plane = Index{height} * width;
+    for (int row = from; row < to; ++row) {
+        const float* cell = worker.at(in, row);
+        float* heat = worker.heatmaps + row / height * joints * plane + Index{row % height} * width;
+        for (int joint = 0; joint < joints; ++joint) {
+            for (int x = 0; x < width; ++x) heat[joint * plane + x] = cell[x * in.cell + joint];
+        }
+    }
+}
+
+void Chain::add(std::unique_ptr<Rows> rows, int lag) { links_.push_back({std::move(rows), lag}); }
+
+void Chain::run(const Worker& worker, int people, int from, int to) const {
+    int done[MOST];
+    int first = from;
+    for (std::size_t link = links_.size(); link-- > 0;) {
+        done[link] = first;
+        first = std::max(0, first - links_[link].lag);
+    }
+    for (int row = from; row < to; row += strip_) {
+        advance(worker, links_.size() - 1, std::min(row + strip_, to), people * height_, done);
+    }
+}
+
+void Chain::advance(const Worker& worker, std::size_t link, int until, int end, int (&done)[MOST]) const {
+    if (link > 0) advance(worker, link - 1, std::min(until + links_[link].lag, end), end, done);
+    if (done[link] < until) links_[link].rows->run(worker, done[link], until);
+    done[link] = std::max(done[link], until);
+}
+
+void Attention::run(const Worker& worker, int, int from, int to) const {
+    for (int piece = from; piece < to; ++piece) worker.kernels->attend(task(worker, piece / vectors(), piece % vectors()));
+}
+
+Attend Attention::task(const Worker& worker, int person, int vector) const {
+    Attend task;
+    task.map = worker.at(in.view, person * in.height) + vector * lanes;
+    task.height = in.height, task.width = in.width;
+    task.cell = in.view.cell, task.row = in.view.row;
+    task.channel = channel, task.group = group;
+    const float* tensor = worker.weights + weights;
+    const auto next = [&](Index count) { return std::exchange(tensor, tensor + count); };
+    task.gate = next(group * group), task.gate_bias = next(group);
+    task.local = next(9 * group), task.local_bias = next(1);
+    task.scale = next(group), task.shift = next(group);
+    task.mean = next(9 * group * group), task.mean_bias = next(group);
+    task.eps = *next(1);
+    task.work = worker.places[static_cast<int>(Place::OWN)] + work;
+    task.out_cell = out.cell, task.out_row = out.row;
+    set_runs(worker, person, vector, task);
+    return task;
+}
+
+void Attention::set_runs(const Worker& worker, int person, int vector, Attend& task) const {
+    const Index first = vector * lanes, end = std::min<Index>(first + lanes, groups), quarter = groups / 4;
+    const float* const from = worker.at(shortcut, person * in.height);
+    float* const to = worker.at(out, person * in.height);
+    task.run_count = 0;
+    const auto add = [&](Index begin, Index stop, Index at, Index apart) {
+        if (begin < stop) task.runs[task.run_count++] = {begin - first, stop - begin, from + at, to + at, apart};
+    };
+    add(first, std::min(end, quarter), first, quarter);
+    const Index begin = std::max(first, quarter);
+    add(begin, end, quarter * group + begin - quarter, groups - quarter);
+}
+
+}  // namespace lehrnet::native

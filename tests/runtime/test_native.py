@@ -1,0 +1,296 @@
+"""Our CPU engine against PyTorch: every variant, set of instructions, batch and grid, and files that are damaged."""
+
+import os
+import shutil
+import struct
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from lehrnet.benchmarks.embedded import EmbeddedSession  # noqa: E402
+from lehrnet.benchmarks.native_door import Door, DoorEngine  # noqa: E402
+from lehrnet.export.native import HEADER, NATIVE, native_bytes, native_tensors, write_native  # noqa: E402
+from lehrnet.model import NetworkConfig, PoseNetwork  # noqa: E402
+from lehrnet.model.config import VARIANTS  # noqa: E402
+from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+EMBED = ROOT / "runtime" / "embed"
+TOOLS = ("cmake", "ninja", "g++")
+TOLERANCE = 2e-5  # of the heatmaps' greatest value; PyTorch's own single precision is half of it away
+SMALL = NetworkConfig(width=8, units=1, modules=(1, 1, 1))
+ODD_SIZES = ((64, 32), (32, 96))  # the second's coarsest maps are one row
+WIDTHS = {f"width {width}": replace(SMALL, width=width, units=2) for width in (4, 8, 12, 16, 20, 24, 32, 36, 48)}
+KINDS = {
+    "lean": replace(SMALL, width=32, attention=False),
+    "literal": replace(SMALL, width=16, light_convs=False),
+    "dense": replace(SMALL, width=16, light_convs=False, light_units=False, attention=False),
+    "as wide as stage 1": replace(SMALL, width=256, attention=False),
+    "wider than stage 1": replace(SMALL, width=260),
+    "one joint": replace(SMALL, joints=1),
+    "many joints": replace(SMALL, joints=133),
+    "several modules": replace(SMALL, units=2, modules=(2, 1, 3)),
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"building takes {', '.join(TOOLS)}"),
+]
+
+
+def run(*command: object) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    """The folder of a library without ONNX Runtime, and of the engine's door."""
+    folder = ROOT / "build" / "embed" / "native"
+    run("cmake", "-S", EMBED, "--preset", "native", "-G", "Ninja", "-B", folder)
+    run("cmake", "--build", folder, "--target", "native_door", "lehrnet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def door(built: Path) -> Door:
+    return Door(built / "libnative_door.so")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """PyTorch's threads wait for each other: on a busy machine that takes twenty times the work's own time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def network_of(randomised):
+    def make(config: NetworkConfig) -> PoseNetwork:
+        torch.manual_seed(0)
+        network = randomised(PoseNetwork(config)).eval()
+        torch.nn.init.normal_(network.head.weight, std=0.3)  # else the biases alone would make the heatmaps
+        return network
+
+    return make
+
+
+def crops_of(count: int, size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, 3, *size), dtype=np.float32)
+
+
+def defined(network: PoseNetwork, crops: np.ndarray) -> np.ndarray:
+    """Heatmaps by PyTorch, in double precision."""
+    with torch.no_grad():
+        heatmaps = network.double()(torch.from_numpy(crops).double()).numpy()
+    network.float()
+    return heatmaps
+
+
+def assert_alike(found: np.ndarray, wanted: np.ndarray) -> None:
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("config", [*WIDTHS.values(), *KINDS.values()], ids=[*WIDTHS, *KINDS])
+def test_heatmaps_are_pytorchs_for_every_kind_of_network(door: Door, network_of, config: NetworkConfig) -> None:
+    network = network_of(config)
+    content = native_bytes(network)
+    for count, size in enumerate(ODD_SIZES, 1):
+        crops = crops_of(count, size)
+        wanted = defined(network, crops)
+        for instructions in door.instructions():
+            engine = DoorEngine(door, content, size, instructions)
+            assert_alike(engine.run(crops), wanted)
+            engine.close()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_heatmaps_are_pytorchs_for_every_named_variant(door: Door, network_of, name: str) -> None:
+    network, size = network_of(VARIANTS[name]), (96, 64)
+    crops = crops_of(2, size)
+    wanted = defined(network, crops)
+    for instructions in door.instructions():
+        engine = DoorEngine(door, native_bytes(network), size, instructions, max_batch=2)
+        assert_alike(engine.run(crops), wanted)
+        engine.close()
+
+
+def test_a_map_of_one_cell_is_a_map(door: Door, network_of) -> None:
+    network, crops = network_of(KINDS["lean"]), crops_of(2, (32, 32))
+    for instructions in door.instructions():
+        assert_alike(
+            DoorEngine(door, native_bytes(network), (32, 32), instructions).run(crops), defined(network, crops)
+        )
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (128, 96)])
+def test_batches_and_threads_do_not_change_a_bit(door: Door, network_of, size: tuple[int, int]) -> None:
+    """How people are spread over passes and threads must not reach the numbers."""
+    content, crops = native_bytes(network_of(SMALL)), crops_of(5, size)
+    for instructions in door.instructions():
+        wanted = DoorEngine(door, content, size, instructions).run(crops)
+        assert np.isfinite(wanted).all()
+        for max_batch, threads in ((1, 3), (2, 1), (3, 2), (5, 1), (5, 2)):
+            engine = DoorEngine(door, content, size, instructions, max_batch=max_batch, threads=threads)
+            for _ in range(2):
+                np.testing.assert_array_equal(engine.run(crops), wanted)
+            engine.close()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-42, 1e-20, 1e3])
+def test_tiny_and_huge_crops_keep_the_tolerance(door: Door, network_of, scale: float) -> None:
+    network, size = network_of(SMALL), (64, 96)
+    crops = (crops_of(1, size) * scale).astype(np.float32)
+    for instructions in door.instructions():
+        assert_alike(DoorEngine(door, native_bytes(network), size, instructions).run(crops), defined(network, crops))
+
+
+def test_what_is_not_a_number_stays_so(door: Door, network_of) -> None:
+    content, crops = native_bytes(network_of(SMALL)), crops_of(2, (64, 64))
+    crops[0, 0, 30, 30] = np.nan
+    for instructions in door.instructions():
+        heatmaps = DoorEngine(door, content, (64, 64), instructions, max_batch=2).run(crops)
+        assert np.isnan(heatmaps[0]).any()
+        assert np.isfinite(heatmaps[1]).all()
+
+
+def test_the_variance_of_a_map_far_from_zero_is_exact(door: Door, network_of) -> None:
+    """Single-pass sums of squares lose it: EMA's input moved by a thousand times its spread."""
+    network, size = network_of(replace(SMALL, width=32)), (128, 96)
+    for unit in (module for module in network.modules() if hasattr(module, "attention")):
+        torch.nn.init.constant_(unit.second.norm.bias, 300)
+    crops = crops_of(1, size)
+    wanted = defined(network, crops)
+    with torch.no_grad():
+        in_floats = np.abs(network(torch.from_numpy(crops)).numpy() - wanted).max()
+    for instructions in door.instructions():
+        found = DoorEngine(door, native_bytes(network), size, instructions).run(crops)
+        assert np.abs(found - wanted).max() < 4 * in_floats + TOLERANCE * np.abs(wanted).max()
+
+
+def test_the_artefact_is_what_its_page_says(network_of) -> None:
+    network = network_of(SMALL)
+    content, tensors = native_bytes(network), list(native_tensors(network))
+    magic, version, order, total, *numbers = HEADER.unpack_from(content)
+    assert (magic, version, order, total) == (b"LEHRNETN", 1, 0x01020304, len(content))
+    assert numbers == [17, 8, 1, 1, 1, 1, 1, 1, 1, len(tensors)]
+    end = HEADER.size + 24 * len(tensors)
+    for place, tensor in enumerate(tensors):
+        *sizes, offset = struct.unpack_from("<4IQ", content, HEADER.size + 24 * place)
+        assert sizes == [*tensor.shape, *[1] * (4 - tensor.ndim)]
+        assert offset % 64 == 0
+        assert offset >= end
+        end = offset + tensor.nbytes
+        np.testing.assert_array_equal(np.frombuffer(content, "<f4", tensor.size, offset), tensor.ravel())
+
+
+def test_a_file_cut_short_or_lengthened_is_refused(door: Door, network_of) -> None:
+    content = native_bytes(network_of(SMALL))
+    for length in {0, 1, 8, 23, 24, 63, 64, 65, 1000, len(content) // 2, len(content) - 64, len(content) - 1}:
+        with pytest.raises(ValueError, match="is no packed network|says that it has"):
+            DoorEngine(door, content[:length], (64, 64), "plain")
+        if length < len(content) - 1:  # the last byte fills up a line
+            told = content[:16] + struct.pack("<Q", length) + content[24:length]
+            with pytest.raises(ValueError, match="the artefact"):
+                DoorEngine(door, told[:length], (64, 64), "plain")
+    with pytest.raises(ValueError, match="says that it has"):
+        DoorEngine(door, content + bytes(64), (64, 64), "plain")
+
+
+@pytest.mark.parametrize(
+    ("at", "number", "words"),
+    [
+        (0, 0, "is no packed network"),
+        (8, 2, "is packed in version 2, this library reads 1"),
+        (12, 0x04030201, "has its bytes in another order"),
+        (24, 0, "joints is 0, expected 1 to 1024"),
+        (28, 30, "width is 30, expected a multiple of 4"),
+        (28, 16, "tensor .* is .*, expected"),
+        (32, 2, "expected"),
+        (36, 4_000_000_000, "modules is 4000000000, expected 1 to 16"),
+        (48, 0, "it has attention without light_units"),
+        (52, 2, "light_convs is 2, expected 0 to 1"),
+        (56, 0, "expected"),
+        (60, 3, "has 3 tensors, and its network takes more"),
+        (60, 0xFFFFFFFF, "says that it has 4294967295 tensors"),
+        (64, 65, "tensor 0 is 65x3x3x3, expected 64x3x3x3"),
+        (80, 1, "begins at 1, expected a multiple of 64"),
+        (84, 0xFFFFFFFF, "and all of it within"),
+        (104, 0, "begins at 0, expected a multiple of 64 from"),
+    ],
+)
+def test_a_damaged_number_is_refused_with_words(door: Door, network_of, at: int, number: int, words: str) -> None:
+    content = bytearray(native_bytes(network_of(SMALL)))
+    struct.pack_into("<I", content, at, number)
+    with pytest.raises(ValueError, match=words):
+        DoorEngine(door, bytes(content), (64, 64), "plain")
+
+
+def test_flipped_bits_are_refused_or_run(door: Door, network_of) -> None:
+    content, crops = native_bytes(network_of(SMALL)), crops_of(1, (32, 32))
+    table = HEADER.size + 24 * content[60]
+    rng = np.random.default_rng(0)
+    for place in [*rng.integers(0, table, 300), *rng.integers(table, len(content), 20)]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.integers(8)
+        try:
+            engine = DoorEngine(door, bytes(damaged), (32, 32), "plain")
+        except ValueError:
+            continue
+        engine.run(crops)
+        engine.close()
+
+
+def test_instructions_that_are_not_there_are_refused(door: Door, network_of) -> None:
+    with pytest.raises(ValueError, match="LEHRNET_INSTRUCTIONS is 'sse9', expected one of .*plain"):
+        DoorEngine(door, native_bytes(network_of(SMALL)), (64, 64), "sse9")
+
+
+@pytest.fixture
+def packed_bundle(tiny_checkpoint, tmp_path: Path) -> Bundle:
+    """A bundle with nothing but the packed network."""
+    write_native(tiny_checkpoint.network, tmp_path / "native_fp32.lehrnet")
+    artefact = Artefact.of(tmp_path / "native_fp32.lehrnet", precision=NATIVE)
+    bundle = Bundle(tmp_path, "custom", tiny_checkpoint.spec, False, "a tiny network", {NATIVE: artefact})
+    write_manifest(bundle)
+    return bundle
+
+
+def test_a_bundle_opens_without_onnx_runtime(
+    built: Path, door: Door, packed_bundle: Bundle, tiny_checkpoint, monkeypatch
+) -> None:
+    crops, library, nowhere = crops_of(5, packed_bundle.spec.input_size), built / "liblehrnet.so", Path("none.so")
+    wanted = defined(tiny_checkpoint.network, crops)
+    for threads, max_batch in ((1, 2), (2, 1), (2, 8)):
+        session = EmbeddedSession(
+            library, packed_bundle.root, nowhere, precision=NATIVE, threads=threads, max_batch=max_batch
+        )
+        assert_alike(session.run_network(crops), wanted)
+        session.close()
+    monkeypatch.setenv("LEHRNET_INSTRUCTIONS", "neon512")
+    with pytest.raises(ValueError, match="LEHRNET_INSTRUCTIONS is 'neon512'"):
+        EmbeddedSession(library, packed_bundle.root, nowhere, precision=NATIVE)
+
+
+def test_a_session_from_before_a_fork_is_refused(built: Path, packed_bundle: Bundle) -> None:
+    crops = crops_of(1, packed_bundle.spec.input_size)
+    session = EmbeddedSession(
+        built / "liblehrnet.so", packed_bundle.root, Path("none.so"), precision=NATIVE, threads=2, max_batch=1
+    )
+    child = os.fork()
+    if child == 0:
+        try:
+            session.run_network(crops)
+        except ValueError as error:
+            session.close()
+            os._exit(0 if "before the process forked" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    session.run_network(crops)
