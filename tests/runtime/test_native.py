@@ -72,10 +72,10 @@ def _one_thread():
 
 
 @pytest.fixture
-def network_of(randomised):
+def network_of(randomized):
     def make(config: NetworkConfig) -> PoseNetwork:
         torch.manual_seed(0)
-        network = randomised(PoseNetwork(config)).eval()
+        network = randomized(PoseNetwork(config)).eval()
         torch.nn.init.normal_(network.head.weight, std=0.3)  # else the biases alone would make the heatmaps
         return network
 
