@@ -157,7 +157,7 @@ class TestBadInput:
     ) -> None:
         calibration = Calibration(drawn_folder, people=16, judged=16, budget=Budget(oks=0.0))
         family = PrecisionWriter(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, calibration, tmp_path / "ranges.json")
-        with pytest.raises(ValueError, match="what came closest drops by 0"):
+        with pytest.raises(ValueError, match="the closest has a drop of 0"):
             family.write("int8")
 
     def test_ranges_of_another_checkpoint_are_refused(self, tiny_bundle, tiny_checkpoint, bundle, tmp_path) -> None:
