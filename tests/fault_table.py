@@ -214,7 +214,11 @@ def _(bench: Bench) -> str:
 
 @row("code", "an engine that nobody trusts")
 def _(bench: Bench) -> str:
-    return engine(bench).predict("--artefact", "fp16").refused("is an engine, which is code of whoever built it")
+    return (
+        engine(bench)
+        .predict("--artefact", "fp16")
+        .refused("is an engine, that is, executable code by whoever built it")
+    )
 
 
 @row("code", "an engine trusted by another hash")

@@ -192,7 +192,7 @@ def test_a_frame_on_another_gpu_is_refused(pipeline, fake_cuda) -> None:
 
 def test_a_frame_on_the_gpu_is_not_copied_in_silence(tiny_bundle: Path, fake_cuda) -> None:
     estimator = PoseEstimator.open(tiny_bundle, device="cpu", trust_engine=True)
-    with pytest.raises(ValueError, match="the frame lies on a GPU"):
+    with pytest.raises(ValueError, match="the frame is on a GPU"):
         estimator(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])  # type: ignore[arg-type]
 
 

@@ -125,7 +125,7 @@ def test_an_engine_runs_only_where_somebody_said_so(engine: Path, fake_trt) -> N
     bundle, name = open_bundle(engine.parent), engine.stem
     digest = bundle.artefacts[name].sha256
     for refused in (False, "0" * 64):
-        with pytest.raises(ValueError, match="is an engine, which is code of whoever built it"):
+        with pytest.raises(ValueError, match="is an engine, that is, executable code by whoever built it"):
             open_artefact(bundle, name, "cuda", trust_engine=refused)
     for trusted in (True, digest, digest.upper()):
         assert open_artefact(bundle, name, "cuda", trust_engine=trusted).backend == "tensorrt_rtx"
