@@ -12,8 +12,8 @@ SYSTEM = tuple(
     for folder in ("lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")
 )
 MISSING = (
-    f"it needs lehrnet's operators: `make operators` builds them in the checkout; or set {ENVIRONMENT} to the absolute "
-    f"path of a {NAME}; the fp32 graph runs without them"
+    f"it needs lehrnet's operators: `make operators` builds them in the checkout, or set {ENVIRONMENT} to the "
+    f"absolute path of a {NAME}; the fp32 graph runs without them"
 )
 
 
