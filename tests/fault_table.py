@@ -421,7 +421,9 @@ picture_row("a pipe that nobody writes", pipe, "is not a regular file")
 picture_row("/dev/zero", lambda _: Path("/dev/zero"), "is not a regular file")
 picture_row("half a JPEG", lambda b: b.write("half.jpg", half(b)), "is cut off")
 picture_row("half a JPEG with an end glued on", lambda b: b.write("half.jpg", half(b) + b"\xff\xd9"), "is cut off")
-picture_row("a Radiance header", lambda b: b.write("a.hdr", b"#?RADIANCE\n\n-Y 99999 +X 99999\n"), "is no picture that")
+picture_row(
+    "a Radiance header", lambda b: b.write("a.hdr", b"#?RADIANCE\n\n-Y 99999 +X 99999\n"), "is not an image that"
+)
 
 
 @row("image", "a JPEG with a video behind it")

@@ -173,7 +173,7 @@ class TestBadInput:
         assert (
             main(["export", "--untrained", "--network", "lehrnet_w16", "--out", str(tmp_path / "b"), *arguments]) == 2
         )
-        assert "is no COCO data folder" in capsys.readouterr().err
+        assert "is not a COCO data folder" in capsys.readouterr().err
 
     def test_an_unknown_effort_is_named(self) -> None:
         with pytest.raises(ValueError, match="quick, thorough"):
