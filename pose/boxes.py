@@ -185,7 +185,7 @@ def _same_id(image_id: ImageId, ids: Mapping[ImageId, Any]) -> ImageId | None:
 
 
 def _ids_by_name(pictures: Sequence[Path]) -> dict[ImageId, Path]:
-    """Images by id: the last digits of the name, as in COCO_val2014_000000000785.jpg; without digits the name itself."""
+    """Images by id, the last digits of the name, as in COCO_val2014_000000000785.jpg, or else the name."""
     ids: dict[ImageId, Path] = {}
     for picture in pictures:
         digits = re.search(r"[0-9]+$", picture.stem)
