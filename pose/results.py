@@ -30,15 +30,15 @@ def coco_results(
     nms: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """The people of one image as COCO keypoint results, which pycocotools' `loadRes` takes.
+    """The people of one image as COCO keypoint results, as pycocotools' `loadRes` takes them.
 
-    `score` is defined as in HRNet: the score of the person's box times the mean score of the joints above SURE_JOINT.
-    It ranks people for AP; it is not a probability.
+    `score` (HRNet): score of the person's box times the mean score of the joints above SURE_JOINT; not a probability.
 
     Args:
         points: (N, K, 3) x and y in image px, and the score of each joint.
         boxes: (N, 4) xyxy in image px.
-        image_id, category_id: ids of the image and of the person category in the label file.
+        image_id: id of the image in the label file.
+        category_id: id of the person category in the label file.
         skeleton: skeleton with the sigmas of OKS.
         box_scores: (N,) scores of the detector; None: 1.
         nms: apply OKS-NMS (threshold DUPLICATE_OKS) and return the best people first.

@@ -63,7 +63,7 @@ class Answer:
         """Short unless it ended with this code and one sentence that holds the words."""
         if self.code != code:
             return f"code {self.code}, expected {code}: {self.err[-200:]}"
-        if "Traceback" in self.err or "fault of lehrnet" in self.err:
+        if "Traceback" in self.err or "bug in lehrnet" in self.err:
             return f"a fault of ours: {self.err[-200:]}"
         return "" if words in self.err else f"it says {self.err[-200:]!r}, expected {words!r}"
 
