@@ -114,7 +114,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         formatter_class=form,
     )
     parser.add_argument("--version", action="version", version=f"lehrnet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(required=True, prog="lehrnet", metavar="COMMAND", help=argparse.SUPPRESS)
     for command in COMMANDS:
         epilog = f"example:\n  {command.example}"
         added = commands.add_parser(command.name, description=command.text, epilog=epilog, formatter_class=form)

@@ -138,7 +138,7 @@ class TestWhoIsAPerson:
     def test_the_only_category_is_the_person_s(self, tmp_path: Path, caplog) -> None:
         found = read_boxes(written(tmp_path, [{"image_id": 785, "bbox": [0, 0, 5, 5], "category_id": 0}]), [PICTURE])
         assert len(found[PICTURE].boxes) == 1
-        assert "taken for the person's" in caplog.text
+        assert "assumed to be the person's" in caplog.text
 
 
 @pytest.mark.parametrize(
