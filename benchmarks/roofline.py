@@ -34,7 +34,7 @@ class Roofline:
         return max(macs / self.macs_per_s, traffic / self.bandwidth(traffic))
 
     def bandwidth(self, traffic: float) -> float:
-        """Bytes per second: the maximum over the working sets of at least `traffic` bytes."""
+        """Bytes per second: the maximum over the working sets of at least `traffic` bytes, else that of the largest."""
         return max(rate for size, rate in self.bytes_per_s.items() if size >= min(traffic, max(self.bytes_per_s)))
 
 

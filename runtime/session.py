@@ -161,7 +161,7 @@ def _open_form(bundle: Bundle, name: str, device: str) -> Session:
 
 
 def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
-    """The GPU pipeline of a session on CUDA graphs; None for other sessions and without compiled kernels."""
+    """The GPU pipeline of a session on CUDA graphs; None for other sessions and without CUDA kernels."""
     if device_index(session.device) is None:
         return None
     try:

@@ -235,7 +235,7 @@ class _Shard:
 
 
 def _usable(people: PoseData) -> NDArray[np.bool_]:
-    """Mask (N,) of people with finite boxes and keypoints and a positive area, which can be packed."""
+    """Mask (N,) of people that can be packed: finite box and keypoints, valid visibilities, finite positive area."""
     finite = np.isfinite(people.keypoints).all((1, 2)) & np.isfinite(people.boxes).all(1)
     visible = np.isin(people.keypoints[:, :, 2], (0, 1, 2)).all(1)
     return finite & visible & (people.areas > 0) & np.isfinite(people.areas)
