@@ -90,7 +90,7 @@ def test_rtx_is_built_for_ampere_and_later_or_for_what_is_asked() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "reason"),
     [
-        ("tensorrt_rtx", {"dla_core": 0, "timing_cache": Path("x")}, "no a DLA core and a timing cache"),
+        ("tensorrt_rtx", {"dla_core": 0, "timing_cache": Path("x")}, "does not support a DLA core and a timing cache"),
         (
             "tensorrt_rtx",
             {"capabilities": ("8.7",)},
