@@ -209,7 +209,7 @@ def _(bench: Bench) -> str:
 
     engine(bench).manifest(lambda content: content.update(fastest={processor_name(): "fp16"}))
     answer = bench.predict("--artefact", "fastest", "--fallback", "fp32")
-    return answer.fine() or ("" if "is an engine, which is code" in answer.err else "nothing was said")
+    return answer.fine() or ("" if "is an engine, that is, executable code" in answer.err else "nothing was said")
 
 
 @row("code", "an engine that nobody trusts")
