@@ -1,4 +1,4 @@
-"""The whole way in one command: network, ONNX, proof, keypoints on a photograph."""
+"""The demo: export, parity check and prediction on a photograph in one command."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ PERSON_IN_PHOTOGRAPH = [30, 5, 470, 512]  # Eileen Collins, to the hips; px, mea
 
 
 def demo(out: Path, source: Path | None = None, boxes: Path | None = None) -> bool:
-    """Fill the folder `out` and print what is in it; True when the graph equals the network."""
+    """Run the demo, write its files to `out` and print a summary; return whether the graph matches the network."""
     out.mkdir(parents=True, exist_ok=True)
     if source is None:
         source, boxes = package_photograph(out)
@@ -46,7 +46,7 @@ def demo(out: Path, source: Path | None = None, boxes: Path | None = None) -> bo
 
 
 def package_photograph(folder: Path) -> tuple[Path, Path]:
-    """Write the photograph that scikit-image ships, and its person's box, into `folder`."""
+    """Write scikit-image's photograph and the box of its person to `folder`; return both paths."""
     try:
         from skimage.data import astronaut
     except ImportError as error:

@@ -1,8 +1,7 @@
-"""Writing files and folders: whole or not at all, whatever happens meanwhile. Everything that lehrnet writes goes here.
+"""Atomic writing of files and folders, used for everything that lehrnet writes.
 
-What is being written lies in a scratch folder beside its final name, `.NAME.RANDOM.unfinished`, which nobody else can
-guess or read and which its writer holds locked. It takes the final name by one rename. A writer that is killed leaves
-its scratch folder; the next one sees that nobody holds it and removes it.
+A file is written in a private, locked scratch folder `.NAME.RANDOM.unfinished` beside its final path and then renamed.
+A killed writer leaves its scratch folder behind; the next writer of the same path finds it unlocked and removes it.
 """
 
 import ctypes
@@ -22,17 +21,17 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: no locks, no removal of what a killed writer left
+except ImportError:  # Windows: no locks, hence no removal of killed writers' scratch folders
     fcntl = None
 
 log = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished"
 OWNER = "owner.json"
-LONGEST_NAME = 150  # characters that a scratch folder has of the name
+LONGEST_NAME = 150  # characters of the final name in a scratch folder's name
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _seen: dict[Path, list[Path]] = {}
-"""By folder, the scratch folders that stood there when this process first wrote a file into it."""
+"""Scratch folders that existed in a folder when this process first wrote to it, by folder."""
 _AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # renameat2(2)
 
 
@@ -44,17 +43,17 @@ class NoRoomError(OSError):
         free = shutil.disk_usage(path.parent if path.parent.is_dir() else Path.cwd()).free
         super().__init__(
             f"no room for {path}: it takes at least {wanted / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free; "
-            "nothing was changed. Free some, or write elsewhere"
+            "nothing was changed. Free some space, or write elsewhere"
         )
 
 
 @contextmanager
 def atomic_file(path: Path, size: int | None = None) -> Iterator[Path]:
-    """A path to write to; when the block ends without an error the file takes the place of `path`, else it is gone.
+    """Yield a scratch path to write to; it replaces `path` if the block ends without an error, else it is removed.
 
-    A link under the name is replaced, not followed. A device or a pipe, such as /dev/stdout, is written to. Missing
-    parent folders are made. `size` is how many bytes will be written, where that is known. OSError says what could
-    not be written, and how much room it takes where the disk is full.
+    A link at `path` is replaced, not followed. A device or a pipe, such as /dev/stdout, is written to. Missing parent
+    folders are made. `size` is the number of bytes to be written, if known. OSError names the path, and the space
+    needed if the disk is full.
     """
     if _is_special(path):
         with _scratch(Path(tempfile.gettempdir()) / path.name) as scratch:
@@ -67,20 +66,20 @@ def atomic_file(path: Path, size: int | None = None) -> Iterator[Path]:
     with _scratch(path, size=size) as scratch:
         unfinished = scratch / path.name
         yield unfinished
-        unfinished.chmod(_mode(scratch))  # some libraries make private files
+        unfinished.chmod(_mode(scratch))  # some libraries create files that only the owner can read
         unfinished.replace(path)
 
 
 @contextmanager
 def atomic_folder(folder: Path, replaceable: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
-    """A folder to fill; when the block ends without an error it becomes `folder`, else it is gone.
+    """Yield a scratch folder to fill; it becomes `folder` if the block ends without an error, else it is removed.
 
-    A folder that stands there, or that appears meanwhile, is replaced if `replaceable(folder)` says so and is refused
-    with FileExistsError otherwise; in both cases it stays whole until the new one is. A link to a folder stays a link.
-    FileExistsError also where somebody else is writing the same folder.
+    A folder that exists already, or that appears meanwhile, is replaced if `replaceable(folder)` is true; until then it
+    stays complete. Otherwise FileExistsError is raised, as it is if another process is writing the same folder. A link
+    to a folder stays a link.
     """
     folder = folder.resolve()
-    if _stands(folder) and not replaceable(folder):
+    if _exists(folder) and not replaceable(folder):
         raise FileExistsError(f"{folder} exists already; remove it or choose another")
     if folder.is_mount():
         raise OSError(f"{folder} is a mount point, which cannot be replaced whole; write into a folder below it")
@@ -92,22 +91,21 @@ def atomic_folder(folder: Path, replaceable: Callable[[Path], bool] = lambda _: 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file atomically."""
     with atomic_file(path, len(content)) as unfinished:
         unfinished.write_bytes(content)
 
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder for this process alone; it is made where it is missing.
+    """Lock a folder for this process; it is made if missing.
 
-    Without `wait` FileExistsError names the process and the machine that hold it. The lock ends with the process,
-    however it ends.
+    Without `wait`, FileExistsError names the process and machine that hold the lock. The lock ends with the process.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +122,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:
-    """Remove what killed writers of these files and folders left; what somebody is writing now stays."""
+    """Remove scratch folders that killed writers of these paths left; those of active writers are kept."""
     for path in paths:
         if path.parent.is_dir():
             with _held(path.parent):
@@ -132,9 +130,9 @@ def remove_unfinished(paths: Iterable[Path]) -> None:
 
 
 def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) -> None:
-    """Raise ValueError if an output is an input file, or a file that stands in an input folder.
+    """Raise ValueError if an output is an input file, or a file in an input folder.
 
-    `outputs` are paths by the names of their options. Links and other spellings of a path are seen through.
+    `outputs` holds paths by option name. Paths are resolved first, including links.
     """
     for name, output in outputs.items():
         if output is None or not output.exists() or _is_special(output):
@@ -149,19 +147,19 @@ def refuse_inputs(outputs: dict[str, Path | None], inputs: list[Path | None]) ->
 
 @contextmanager
 def _scratch(path: Path, *, alone: bool = False, size: int | None = None) -> Iterator[Path]:
-    """The private scratch folder of what will be `path`, removed at the end; `alone` refuses other living ones.
+    """Yield a private scratch folder for `path`, removed at the end; with `alone`, other active writers are refused.
 
-    `size` is how many bytes will be written, where that is known.
+    `size` is the number of bytes to be written, if known.
     """
     others, descriptor = [], -1
     scratch = path.with_name(f".{path.name[:LONGEST_NAME]}.{secrets.token_hex(8)}{UNFINISHED}")
-    try:  # from before the folder is there: a signal may come at any moment
+    try:  # starts before the folder is made, since a signal may come at any moment
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _held(path.parent):
                 if alone:
                     others = _sweep(path)
-                else:  # listed once: a folder of many files is not, for each of them
+                else:  # list the folder once per process, not once per file
                     if path.parent not in _seen:
                         _seen[path.parent] = list(path.parent.glob(f".*{UNFINISHED}"))
                     _sweep(path, _seen[path.parent])
@@ -190,9 +188,9 @@ def _scratch(path: Path, *, alone: bool = False, size: int | None = None) -> Ite
 
 
 def _sweep(path: Path, listed: Iterable[Path] | None = None) -> list[str]:
-    """Remove what killed writers of `path` left; returns who else is writing it now.
+    """Remove scratch folders that killed writers of `path` left; return descriptions of its active writers.
 
-    `listed` are the scratch folders beside it, where they were listed already.
+    `listed` are the scratch folders beside it, if they were listed already.
     """
     alive = []
     if fcntl is None:
@@ -203,7 +201,7 @@ def _sweep(path: Path, listed: Iterable[Path] | None = None) -> list[str]:
             continue
         try:
             descriptor = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
-        except OSError:  # a link, or another user's
+        except OSError:  # a link, or owned by another user
             continue
         try:
             held = _lock(descriptor)
@@ -219,12 +217,12 @@ def _sweep(path: Path, listed: Iterable[Path] | None = None) -> list[str]:
 
 
 def _take_place(unfinished: Path, folder: Path, replaceable: Callable[[Path], bool]) -> None:
-    """Give a finished folder its name; what stood there goes into the scratch folder, and with it."""
-    if not _stands(folder):
+    """Rename a finished folder to its final name; a replaced one moves into the scratch folder, which is removed."""
+    if not _exists(folder):
         try:
             _rename(unfinished, folder, _NO_REPLACE)
             return
-        except FileExistsError:  # it appeared meanwhile
+        except FileExistsError:  # created by another process meanwhile
             pass
     if not replaceable(folder):
         raise FileExistsError(f"{folder} appeared while it was being written and was left as it is; choose another")
@@ -232,23 +230,23 @@ def _take_place(unfinished: Path, folder: Path, replaceable: Callable[[Path], bo
         _rename(unfinished, folder, _EXCHANGE)
     except OSError as error:
         raise OSError(f"cannot replace {folder}, which stays as it was: {error.strerror}") from error
-    if not replaceable(unfinished):  # it was exchanged for another between the look and the rename
+    if not replaceable(unfinished):  # the old folder was exchanged between the check and the rename
         _rename(unfinished, folder, _EXCHANGE)
         raise FileExistsError(f"{folder} changed while it was being written and was left as it is; choose another")
 
 
 def _rename(source: Path, target: Path, flag: int) -> None:
-    """renameat2 where the system has it; else renames that put the old folder back when they fail."""
+    """Rename by renameat2 if available; else by plain renames, which restore the old folder on failure."""
     libc = ctypes.CDLL(None, use_errno=True) if platform.system() == "Linux" else None
     if hasattr(libc, "renameat2"):
         assert libc is not None
         if libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag) == 0:
             return
         code = ctypes.get_errno()
-        if code not in (errno.ENOSYS, errno.EINVAL):  # a file system without these flags
+        if code not in (errno.ENOSYS, errno.EINVAL):  # these mean that the file system lacks the flags
             raise OSError(code, os.strerror(code), str(target))
     if flag == _NO_REPLACE:
-        if _stands(target):
+        if _exists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         source.rename(target)
         return
@@ -264,7 +262,7 @@ def _rename(source: Path, target: Path, flag: int) -> None:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """A moment in which no other writer looks into `folder` or makes a scratch folder in it."""
+    """Hold a lock under which writers list `folder` and make scratch folders in it."""
     descriptor = os.open(folder, os.O_RDONLY) if fcntl else -1
     try:
         _lock(descriptor, wait=True)
@@ -275,7 +273,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _lock(descriptor: int, *, wait: bool = False) -> bool | None:
-    """Whether this process holds the file or folder now; None where the file system knows no locks."""
+    """Lock a file or folder; return whether this process holds it, or None if the file system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -300,23 +298,23 @@ def _owner(text: str) -> str:
 
 
 def _mode(scratch: Path) -> int:
-    """What the umask leaves of a new file's permissions."""
+    """Permissions of a new file under the umask."""
     probe = scratch / ".mode"
     probe.touch()
     return stat.S_IMODE(probe.stat().st_mode)
 
 
-def _stands(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
 def _is_special(path: Path) -> bool:
-    """A device, a pipe or a socket: it is written to, never replaced."""
+    """Whether a path is a device, a pipe or a socket, which is written to instead of replaced."""
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk without room is behind an error; libraries wrap it in their own."""
+    """Whether an error is due to a full disk, possibly wrapped by a library."""
     if isinstance(error, NoRoomError):
         return True
     return getattr(error, "errno", None) in NO_ROOM or "No space left" in str(error) or "os error 28" in str(error)

@@ -1,7 +1,7 @@
-"""Values from files, typed at the door: JSON into dataclasses, with an error that names the key.
+"""Validated parsing of JSON into dataclasses, with errors that name the key.
 
-A manifest, a checkpoint's metadata, a result: each is a dataclass whose annotations say what its fields may be, and
-`__post_init__` says what their values may be. Nothing behind the door checks types again.
+Manifests, checkpoint metadata and results are dataclasses: annotations define the types of their fields, and
+`__post_init__` checks their values. Later code does not check types again.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ LARGEST_JSON = 4 << 30  # bytes; COCO's largest label file has half a gigabyte
 def read_json(
     path: Path, max_bytes: int = LARGEST_JSON, *, leave_out: frozenset[str] = frozenset(), nan: bool = False
 ) -> Any:
-    """The content of a JSON file; FileNotFoundError, or a ValueError that names the file and says what is wrong.
+    """Read a JSON file; FileNotFoundError, or ValueError that names the file and the fault.
 
-    Keys in `leave_out` are dropped while the file is parsed, which saves the memory that they would take. `nan` lets
-    NaN and Infinity through, for a reader that leaves out the entries that hold them.
+    Keys in `leave_out` are dropped during parsing, to save memory. `nan` accepts NaN and Infinity, for readers that
+    leave out the entries that hold them.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file at {path}")
@@ -40,7 +40,7 @@ def read_json(
 
 
 def parse_json(content: str | bytes, *, leave_out: frozenset[str] = frozenset(), nan: bool = False) -> Any:
-    """JSON; without `nan` without the numbers that JSON does not have (NaN, Infinity); ValueError for anything else."""
+    """Parse JSON; NaN and Infinity, which are not JSON, are accepted only with `nan`. ValueError for invalid text."""
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         del content
@@ -56,7 +56,7 @@ def parse_json(content: str | bytes, *, leave_out: frozenset[str] = frozenset(),
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put the file's name before what a ValueError says."""
+    """Prefix the message of a ValueError with the file's name."""
     try:
         yield
     except ValueError as error:
@@ -64,10 +64,10 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def parse(kind: type[T], value: Any, key: str = "") -> T:
-    """`value`, as JSON gives it, as a `kind`; ValueError names the key that is wrong, what came and what was wanted.
+    """Convert parsed JSON to `kind`; ValueError names the invalid key, its value and what was expected.
 
-    A kind is a dataclass, bool, int, float, str, Any, Literal, Mapping, tuple, or a union of them. Keys that a
-    dataclass does not know are left out: a later version may have added them.
+    A kind is a dataclass, bool, int, float, str, Any, Literal, Mapping, tuple, or a union of them. Unknown keys of a
+    dataclass are ignored: a later version may have added them.
     """
     return _parse(kind, value, key)
 
@@ -183,7 +183,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def device_index(device: str) -> int | None:
-    """The GPU of "cuda" or "cuda:N"; None for "cpu"; ValueError for anything else."""
+    """GPU index of "cuda" or "cuda:N"; None for "cpu"; ValueError for anything else."""
     kind, _, index = device.partition(":")
     if device == "cpu":
         return None
@@ -193,7 +193,7 @@ def device_index(device: str) -> int | None:
 
 
 def printable(text: str) -> str:
-    """A text with its control characters escaped, so that it cannot steer a terminal; line ends and tabs stay."""
+    """Escape control characters, so that a text cannot control the terminal; line ends and tabs are kept."""
     if text.isprintable():
         return text
     return "".join(

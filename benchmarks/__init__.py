@@ -1,1 +1,1 @@
-"""Measurements: cost, latency and accuracy beside the paper's figures."""
+"""Benchmarks of cost, latency and accuracy, compared with the paper's figures."""

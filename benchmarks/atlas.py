@@ -1,8 +1,7 @@
-"""The branch-time atlas: where the network's time goes, beside its multiply-adds and beside what the machine allows.
+"""The branch-time atlas: the network's time by stage, branch and kind of block, with multiply-adds and roofline.
 
-Every node of the graph is timed by ONNX Runtime's profiler and counted into its place in the network: stage, branch and
-kind of block. "Time at the limit" is that of a roofline of this machine for each node alone; a runtime that fuses
-nodes, and passes over maps fewer times, may stay below it.
+Every node of the graph is timed by ONNX Runtime's profiler. "Time at the limit" is by a roofline of this machine for
+each node alone; a runtime that fuses nodes, and so reads maps fewer times, can be faster.
 """
 
 import json
@@ -26,18 +25,18 @@ from .machine import core_count
 from .roofline import Roofline, measure_roofline
 
 ROUNDS = 10
-SMALL = 0.001  # of the time: a layer below it that multiplies nothing is left out of the layers
+SMALL = 0.001  # share of the time below which layers without multiply-adds are not listed
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a node takes for a batch."""
+    """Cost of a node for a batch."""
 
     macs: int
     traffic: int
-    """Bytes that it reads and writes: weights and maps."""
+    """Bytes read and written: weights and maps."""
     limit: float
-    """Milliseconds at the machine's roofs, were it alone."""
+    """Milliseconds by the roofline, for the node alone."""
 
 
 def measure(path: Path, batch: int = 8, threads: int | None = None, *, light: bool = True) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def _cost(graph: Graph, node: NodeProto, batch: int, roofs: Roofline) -> Cost:
 def _rolled_up(
     places: Mapping[str, str], measured: Mapping[str, tuple[float, int]], costs: Mapping[str, Cost]
 ) -> dict[str, dict[str, float]]:
-    """Sums over the nodes of each place, the longest first."""
+    """Sums over the nodes of each place, longest time first."""
     rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for name, place in places.items():
         milliseconds, launches = measured.get(name, (0.0, 0))
@@ -114,20 +113,20 @@ def _profile(path: Path, graph: Graph, batch: int, threads: int | None) -> dict[
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             node = _node_of(event["name"].removesuffix("_kernel_time"), event["args"]["op_name"], graph)
             times[node].append(event["dur"] / 1e3)
-    # The median, since a first run and an interrupted one are no measure of a node.
+    # The median excludes first and interrupted runs.
     return {name: (float(np.median(each)) * len(each) / ROUNDS, len(each) // ROUNDS) for name, each in times.items()}
 
 
 def roofs(facts: dict[str, Any]) -> str:
-    """The machine's roofs for a person."""
+    """The machine's roofline as text."""
     rates = list(facts["copy_gb_per_s"].values())
     return f"{max(rates):g} GB/s in cache, {rates[-1]:g} GB/s in memory, {facts['gmacs_per_s']:g} G multiply-adds/s"
 
 
 def _node_of(event: str, kind: str, graph: Graph) -> str:
-    """The graph's node behind a profiled one: ONNX Runtime names those in its own layout by what they write.
+    """The graph's node of a profiled node: ONNX Runtime names nodes in its own layout by their output tensor.
 
-    A conv that took its activation and sum into itself writes their tensor.
+    A conv fused with its activation and sum writes the tensor of the last one.
     """
     node = graph.producer.get(event.removesuffix("_nchwc"))
     while node is not None and kind == "Conv" and node.op_type != "Conv":
@@ -137,7 +136,7 @@ def _node_of(event: str, kind: str, graph: Graph) -> str:
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """The atlas for a person."""
+    """The atlas as text."""
     lines = [
         f"batch {facts['batch']}: {facts['milliseconds']:.1f} ms in nodes; the machine's limit is "
         f"{facts['limit_milliseconds']:.1f} ms ({roofs(facts)})"

@@ -1,4 +1,4 @@
-"""Two results of `lehrnet bench` or of `lehrnet evaluate`: what got slower or less accurate beyond the noise."""
+"""Comparison of two results of `lehrnet bench` or `lehrnet evaluate`: regressions beyond the noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,25 +8,25 @@ from typing import Any
 from ..parsing import parse, printable, read_json
 from .results import FORMAT
 
-SLACK = 0.05  # a twentieth is not worth a word, however quiet the machine was
+SLACK = 0.05  # relative changes up to this are ignored, even with less noise
 LARGEST = 256 << 20  # bytes of a result
 ACCURACY_SLACK = 0.002  # of AP or PCKh: the same weights on another machine differ by less
 
 
 @dataclass(frozen=True)
 class Change:
-    """One figure that both results have."""
+    """A figure in both results."""
 
     figure: str
     old: float
     new: float
     noise: float
-    """By how much it may differ without meaning anything, in its own unit."""
+    """Largest insignificant difference, in the figure's unit."""
     more_is_better: bool = False
 
     @property
     def worse(self) -> bool:
-        """Whether it got worse beyond the noise."""
+        """Whether the figure got worse by more than the noise."""
         lost = self.old - self.new if self.more_is_better else self.new - self.old
         return lost > self.noise
 
@@ -50,14 +50,14 @@ class _Stage:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What was timed: by batch and stage."""
+    """Latencies of a subject, by batch and stage."""
 
     batches: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class _Result:
-    """What can be compared of a result."""
+    """The parts of a result that can be compared."""
 
     subjects: Mapping[str, _Subject] = field(default_factory=dict)
     figures: Mapping[str, float | None] = field(default_factory=dict)
@@ -78,9 +78,9 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Every latency and accuracy that both results hold.
+    """Compare every latency and accuracy that both results have.
 
-    ValueError where they share none, or where one of them holds something else than figures.
+    ValueError if they have none in common, or if a result is invalid.
     """
     before, after = parse(_Result, old, "the old result"), parse(_Result, new, "the new result")
     changes = []
@@ -101,7 +101,7 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 
 def _latencies(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """p50 of the network and of the whole way; their noise is the wider dispersion of both, or a twentieth."""
+    """Changes in p50 of the network and end to end; the noise is the larger dispersion of both, at least SLACK."""
     changes = []
     for stage in ("network", "end to end"):
         old, new = (parse(_Stage, each.get(stage), f"{name}, {stage}") for each in (before, after))

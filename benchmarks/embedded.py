@@ -1,6 +1,6 @@
-"""The C++ library of `runtime/embed` as Python calls it, for measuring and for tests; products in Python use `runtime`.
+"""Python bindings (ctypes) of the C++ library of `runtime/embed`, for benchmarks and tests; products use `runtime`.
 
-It measures 4 to 12% faster than the Python runtime, too little for a second path: docs/decisions/0007.
+It is 4 to 12% faster than the Python runtime, too little to support both: docs/decisions/0007.
 """
 
 import ctypes
@@ -125,7 +125,7 @@ class EmbeddedSession:
 
 def _picture(image: Image) -> _Image:
     if image.strides[1:] != (3, 1):
-        raise ValueError("an image whose pixels lie apart: expected rows of interleaved BGR")
+        raise ValueError("the image's pixels are not contiguous: expected rows of interleaved BGR")
     return _Image(BGR, image.shape[1], image.shape[0], image.ctypes.data, image.strides[0], None, 0)
 
 
@@ -140,7 +140,7 @@ def _argument(value: Any) -> Any:
 
 
 def wheels_library() -> Path:
-    """The libonnxruntime of the Python wheel; FileNotFoundError where the wheel has none."""
+    """Path of libonnxruntime in the Python wheel; FileNotFoundError if the wheel has none."""
     import onnxruntime  # noqa: PLC0415 - only this asks for it
 
     folder = Path(onnxruntime.__file__).parent / "capi"

@@ -1,4 +1,4 @@
-"""What an NVIDIA GPU says of itself: model, driver, clocks, temperature, power limit, memory in use.
+"""Properties of NVIDIA GPUs: model, driver, clocks, temperature, power limit, memory in use.
 
 Read from `nvidia-smi`; a Jetson has none, see `jetson`.
 """
@@ -23,17 +23,17 @@ SILENT = ("[N/A]", "[Not Supported]", "N/A", "")
 
 
 def gpu_facts() -> list[dict[str, Any]]:
-    """One entry a GPU; empty where there is no nvidia-smi or it finds none."""
+    """One entry per GPU; empty without nvidia-smi or GPUs."""
     return parse_gpus(_ask(f"--query-gpu={','.join(FIELDS)}"))
 
 
 def memory_of_this_process() -> int | None:
-    """MiB on all GPUs, this process's CUDA context among them; None where the driver doesn't tell."""
+    """GPU memory of this process in MiB over all GPUs, including its CUDA context; None if unknown."""
     return parse_memory(_ask("--query-compute-apps=pid,used_memory"), os.getpid())
 
 
 def parse_gpus(text: str) -> list[dict[str, Any]]:
-    """Lines of `nvidia-smi --query-gpu=... --format=csv,noheader,nounits`; a field that it leaves open is left out."""
+    """Parse `nvidia-smi --query-gpu=... --format=csv,noheader,nounits`; unsupported fields are left out."""
     gpus = []
     for line in text.splitlines():
         values = [value.strip() for value in line.split(",")]
@@ -45,7 +45,7 @@ def parse_gpus(text: str) -> list[dict[str, Any]]:
 
 
 def parse_memory(text: str, pid: int) -> int | None:
-    """MiB of one process, from lines "pid, MiB"."""
+    """Memory of one process in MiB, from lines "pid, MiB"."""
     pairs = [line.split(",") for line in text.splitlines() if line.count(",") == 1]
     found = [int(mib) for process, mib in pairs if process.strip() == str(pid) and mib.strip().isdecimal()]
     return sum(found) if found else None

@@ -1,4 +1,4 @@
-"""The host's share: crop and decode of a batch of people, against loops and against alternatives.
+"""Time of crop and decode on the CPU for a batch of people, compared with loops and alternatives.
 
 python -m lehrnet.benchmarks.host --out benchmarks/results/host_cpu.json
 """
@@ -21,7 +21,7 @@ PEOPLE = 32
 
 
 def decode_by_loops(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Quarter-offset decoding as the field usually writes it: a loop over people and joints; (N, K, 3)."""
+    """Quarter-offset decoding by the usual loop over people and joints; returns (N, K, 3)."""
     people, joints, height, width = heatmaps.shape
     points = np.zeros((people, joints, 3), np.float32)
     for person in range(people):
@@ -74,7 +74,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print a table, and keep the result."""
+    """Measure, print a table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--out", type=Path, help="JSON file to write")

@@ -1,4 +1,4 @@
-"""What a network costs, beside what the paper prints."""
+"""Cost of a network, with the paper's figures."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ from .paper import WHY_THEY_DIFFER, paper_cost
 
 
 def describe(name: str, input_size: tuple[int, int], joints: int) -> dict[str, Any]:
-    """Parameters and multiply-adds by stage, branch and kind of block; with the paper's figures where it has any."""
+    """Parameters and multiply-adds by stage, branch and kind of block, with the paper's figures if it has any."""
     if any(side < 32 or side % 32 for side in input_size):
         raise ValueError(f"size is {input_size[0]}x{input_size[1]}, expected multiples of 32")
     config = variant(name, joints)
@@ -37,7 +37,7 @@ def describe(name: str, input_size: tuple[int, int], joints: int) -> dict[str, A
 
 
 def describe_text(facts: dict[str, Any]) -> str:
-    """`describe` for a person."""
+    """The result of `describe` as text."""
     height, width = facts["input_size"]
     lines = [
         f"{facts['variant']}, {facts['joints']} joints, {height}x{width}, one crop",

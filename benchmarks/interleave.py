@@ -1,4 +1,4 @@
-"""Timing several things in one run, in turn, so that a machine's drift falls on all of them alike."""
+"""Interleaved timing: subjects are run in turn, so that drift of the machine affects all of them equally."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Race:
-    """Times of several subjects, taken in turn."""
+    """Interleaved timings of several subjects, in ms."""
 
     milliseconds: dict[str, dict[str, float]]
-    """p10, p50 and p90 of each subject."""
+    """p10, p50 and p90 by subject."""
     speed_up: dict[str, dict[str, float]]
     """The reference's time divided by the subject's, round by round: p10, p50 and p90."""
 
 
 def by_the_clock(run: Callable[[], object]) -> float:
-    """Milliseconds of one run on the host."""
+    """Wall-clock milliseconds of one run."""
     start = time.perf_counter()
     run()
     return 1e3 * (time.perf_counter() - start)
@@ -32,7 +32,7 @@ def race(
     warm_up: int = 2,
     timed: Callable[[Callable[[], object]], float] = by_the_clock,
 ) -> Race:
-    """Run every subject once a round, for `rounds` rounds after a warm-up; `timed` gives a run's milliseconds."""
+    """Run every subject once per round, for `rounds` rounds after a warm-up; `timed` measures a run in ms."""
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}, expected at least 1")
     times: dict[str, list[float]] = {name: [] for name in subjects}

@@ -1,4 +1,4 @@
-"""What a Jetson says of itself: power mode, clocks, temperatures, rails; energy a person and throttling from samples.
+"""Jetson telemetry: power mode, clocks, temperatures and power rails; energy per person and throttling.
 
 Read from `nvpmodel -q` and `tegrastats`, which come with JetPack. Written from their documented formats and tested on
 samples of those; it has not yet run on a Jetson.
@@ -23,13 +23,13 @@ MEMORY = re.compile(r"RAM (\d+)/(\d+)MB")
 CPU = re.compile(r"CPU \[([^\]]*)\]")
 MODE = re.compile(r"NV Power Mode: *(\S+)\s+(\d+)")
 TOTAL_RAILS = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0")
-"""What the module draws in all: Orin and Xavier NX; Nano; Xavier."""
-THROTTLED = 0.95  # of the first clock: below it the GPU is being held back
+"""Rails with the module's total power: Orin and Xavier NX; Nano; Xavier."""
+THROTTLED = 0.95  # share of the first clock below which the GPU counts as throttled
 
 
 @dataclass(frozen=True)
 class PowerMode:
-    """What nvpmodel has chosen."""
+    """A power mode of nvpmodel."""
 
     name: str
     number: int
@@ -40,31 +40,31 @@ class Sample:
     """One line of tegrastats."""
 
     memory_mb: tuple[int, int]
-    """Used and there."""
+    """Used and total RAM, MB."""
     gpu_load: int
     """Percent."""
     gpu_mhz: int | None
-    """None where this release does not say it."""
+    """None if this JetPack release does not report it."""
     cpu_mhz: tuple[int, ...]
-    """Of the cores that are on."""
+    """Clocks of the cores that are on."""
     temperatures: dict[str, float] = field(default_factory=dict)
-    """Degrees C by zone."""
+    """Temperatures in degrees C by zone."""
     milliwatts: dict[str, int] = field(default_factory=dict)
-    """By rail, now."""
+    """Current power by rail."""
 
     @property
     def total_milliwatts(self) -> int | None:
-        """The module's draw; None where no rail of its input is known."""
+        """Total power of the module; None if its rail is unknown."""
         return next((self.milliwatts[rail] for rail in TOTAL_RAILS if rail in self.milliwatts), None)
 
 
 def is_jetson(model: Path = MODEL) -> bool:
-    """Whether this machine calls itself one."""
+    """Whether this machine is a Jetson, by its device tree."""
     return model.is_file() and "jetson" in model.read_text(encoding="utf-8", errors="replace").lower()
 
 
 def parse_power_mode(text: str) -> PowerMode:
-    """From `nvpmodel -q`; ValueError for anything else."""
+    """Parse the output of `nvpmodel -q`; ValueError for other text."""
     found = MODE.search(text)
     if found is None:
         raise ValueError(f"nvpmodel said {text.strip()[:80]!r}, expected 'NV Power Mode: NAME' and its number")
@@ -72,7 +72,7 @@ def parse_power_mode(text: str) -> PowerMode:
 
 
 def parse_sample(line: str) -> Sample:
-    """From a line of tegrastats; ValueError for anything else."""
+    """Parse a line of tegrastats; ValueError for other text."""
     memory, gpu = MEMORY.search(line), GPU.search(line)
     if memory is None:
         raise ValueError(f"tegrastats said {line.strip()[:80]!r}, expected a line with 'RAM used/totalMB'")
@@ -89,7 +89,7 @@ def parse_sample(line: str) -> Sample:
 
 
 def summary(samples: Sequence[Sample], people: int, seconds: float) -> dict[str, object]:
-    """Energy a person, and whether the GPU was held back, of samples taken evenly while `people` went through."""
+    """Energy per person, and whether the GPU was throttled, from evenly spaced samples of a run over `people`."""
     if not samples or people < 1 or seconds <= 0:
         raise ValueError(f"{len(samples)} samples, {people} people, {seconds} s: expected some of each")
     watts = [sample.total_milliwatts / 1e3 for sample in samples if sample.total_milliwatts is not None]
@@ -105,18 +105,18 @@ def summary(samples: Sequence[Sample], people: int, seconds: float) -> dict[str,
 
 
 def power_mode() -> PowerMode:
-    """This Jetson's; RuntimeError where nvpmodel is not there or fails."""
+    """Current power mode of this Jetson; RuntimeError if nvpmodel is missing or fails."""
     return parse_power_mode(_run("nvpmodel", "-q"))
 
 
 def set_power_mode(number: int) -> None:
-    """Choose another mode, which needs root; RuntimeError where nvpmodel refuses."""
+    """Set the power mode, which needs root; RuntimeError if nvpmodel fails."""
     _run("nvpmodel", "-m", str(number))
 
 
 @contextmanager
 def watching(interval_ms: int = 1000) -> Iterator[list[Sample]]:
-    """Collect tegrastats' samples while the block runs; the list stays empty where there is no tegrastats."""
+    """Collect samples of tegrastats while the block runs; the list stays empty without tegrastats."""
     path, samples = shutil.which("tegrastats"), list[Sample]()
     if path is None:
         yield samples

@@ -1,4 +1,4 @@
-"""Compiles the CUDA kernels ahead of time for every architecture, and reports what each needs: no GPU, but nvcc.
+"""Compiles the CUDA kernels for every architecture and reports their resources; needs nvcc, but no GPU.
 
 python -m lehrnet.benchmarks.kernels --fatbin build/lehrnet.fatbin --out benchmarks/results/kernels_build.json
 """
@@ -25,7 +25,7 @@ Report = dict[str, dict[str, dict[str, int]]]
 
 
 def compile_all(fatbin: Path) -> Report:
-    """Write a fatbin of machine code for ARCHITECTURES, and PTX of the last for what comes after."""
+    """Write a fatbin with machine code for ARCHITECTURES, and PTX of the last one for later GPUs."""
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         raise FileNotFoundError("nvcc is not on the path: install the CUDA toolkit, 13 for all architectures")
@@ -43,12 +43,12 @@ def compile_all(fatbin: Path) -> Report:
     fatbin.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
-        raise RuntimeError(f"nvcc refused {SOURCE.name}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"nvcc could not compile {SOURCE.name}: {done.stderr[-2000:]}")
     return read_report(done.stderr + done.stdout)
 
 
 def read_report(text: str) -> Report:
-    """What ptxas says with -v."""
+    """Parse the output of ptxas -v."""
     report: Report = defaultdict(dict)
     used: dict[str, int] = {}
     for line in text.splitlines():
@@ -62,7 +62,7 @@ def read_report(text: str) -> Report:
 
 
 def describe(report: Report) -> str:
-    """The worst of the architectures, a line a kernel."""
+    """Table with the maximum over the architectures, one line per kernel."""
 
     def worst(kernel: dict[str, dict[str, int]], what: str) -> int:
         return max(used[what] for used in kernel.values())
@@ -75,9 +75,9 @@ def describe(report: Report) -> str:
 
 
 def main() -> None:
-    """Compile, print the resources, and keep them."""
+    """Compile, print the resources and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fatbin", type=Path, default=Path("build/lehrnet.fatbin"), help="to write (%(default)s)")
+    parser.add_argument("--fatbin", type=Path, default=Path("build/lehrnet.fatbin"), help="output (%(default)s)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     report = compile_all(options.fatbin)

@@ -1,4 +1,4 @@
-"""Where the time goes from an encoded picture to drawn skeletons, by stage and by person, in one interleaved run."""
+"""Latency by stage and per person, from an encoded image to drawn skeletons, in one interleaved run."""
 
 import resource
 import time
@@ -28,14 +28,14 @@ PERCENTILES = (50, 90, 99)
 
 @dataclass(frozen=True)
 class Subject:
-    """One graph of one bundle, opened."""
+    """An open artefact of a bundle."""
 
     name: str
     bundle: Bundle
     artefact: str
     estimator: PoseEstimator
     cold_start_s: float
-    """From nothing to the first person's keypoints."""
+    """Seconds from opening the bundle to the first person's keypoints."""
 
 
 def open_subjects(
@@ -46,7 +46,7 @@ def open_subjects(
     *,
     trust_engine: Trust = False,
 ) -> list[Subject]:
-    """Every artefact asked for of every bundle; ValueError where a bundle lacks one."""
+    """Open the given artefacts of every bundle; ValueError if a bundle lacks one."""
     subjects = []
     for root in bundles:
         bundle = open_bundle(root)
@@ -66,9 +66,9 @@ def measure(
     rounds: int,
     progress: Callable[[range], Any] = lambda rounds: rounds,
 ) -> dict[str, Any]:
-    """Milliseconds by subject, batch and stage: percentiles, dispersion and per person; and the whole way at once.
+    """Latency in ms by subject, batch and stage, and end to end: percentiles, dispersion and per person.
 
-    Every round takes every subject and batch in turn, so that a machine's drift falls on all alike.
+    Subjects and batches are interleaved within each round.
     """
     if rounds < 1 or any(batch < 1 for batch in batches):
         raise ValueError(f"rounds {rounds}, batches {list(batches)}: expected at least 1 of each")
@@ -77,7 +77,7 @@ def measure(
     times: dict[tuple[str, int], list[tuple[float, ...]]] = {(subject.name, batch): [] for subject, batch in turns}
     for turn in progress(range(-2, rounds)):
         for subject, batch in turns:
-            end_to_end(subject, encoded, boxes[:batch])  # so that both find the same caches
+            end_to_end(subject, encoded, boxes[:batch])  # warm the caches equally for both
             parts = by_stage(subject, encoded, boxes[:batch])
             whole = end_to_end(subject, encoded, boxes[:batch])
             if turn >= 0:
@@ -102,7 +102,7 @@ def measure(
 
 
 def picture(people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """A drawn scene as JPEG, and boxes (N, 4) xyxy of as many people."""
+    """A drawn scene as JPEG, and boxes (N, 4) xyxy of `people` people."""
     rng = np.random.default_rng(0)
     scene = cv2.resize(draw_scene(rng)[0], FRAME[::-1])
     corners = rng.uniform((0, 0), (FRAME[1] - 400, FRAME[0] - 500), (people, 2))
@@ -111,7 +111,7 @@ def picture(people: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
 
 
 def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> tuple[float, ...]:
-    """Seconds of each of STAGES, crop and decode on the CPU."""
+    """Seconds of each stage in STAGES, with crop and decode on the CPU."""
     spec, marks = subject.bundle.spec, [time.perf_counter()]
     image = read_picture(encoded)
     marks.append(time.perf_counter())
@@ -128,7 +128,7 @@ def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.flo
 
 
 def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> float:
-    """Seconds from the encoded picture to the drawn one, as a user's code would do it: on a GPU by its pipeline."""
+    """Seconds from the encoded to the drawn image by `PoseEstimator`, which uses the pipeline on a GPU."""
     started = time.perf_counter()
     image = read_picture(encoded)
     draw_poses(image, subject.estimator(image, boxes), subject.bundle.spec.skeleton)
@@ -136,7 +136,7 @@ def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.f
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """The figures for a person: one line a subject and batch, p50 in milliseconds."""
+    """The figures as text: one line per subject and batch, p50 in ms."""
     columns = (*STAGES, "end to end", "p99", "+-", "per person", "people/s")
     lines = [f"{'':24} {'batch':>5} " + "".join(f"{name:>16}" for name in columns)]
     for name, subject in facts["subjects"].items():
@@ -145,12 +145,12 @@ def describe(facts: dict[str, Any]) -> str:
             cells = [figures[stage]["p50"] for stage in (*STAGES, "end to end")]
             cells += [whole["p99"], whole["dispersion"], figures["per_person_ms"], figures["people_per_s"]]
             lines.append(f"{name:24} {batch:>5} " + "".join(f"{cell:16.2f}" for cell in cells))
-    lines.append("milliseconds, p50 where nothing else stands; +- is half the distance from p10 to p90 of end to end")
+    lines.append("milliseconds, p50 unless stated otherwise; +- is half the distance from p10 to p90 of end to end")
     return "\n".join(lines)
 
 
 def _figures(seconds: NDArray[np.float64], people: int) -> dict[str, Any]:
-    """Figures of rounds x (stages and the whole)."""
+    """Figures of seconds (rounds, stages and end to end)."""
     names = (*STAGES, "end to end")
     figures: dict[str, Any] = {name: _spread(1e3 * column) for name, column in zip(names, seconds.T, strict=True)}
     whole = figures["end to end"]["p50"]
@@ -167,7 +167,7 @@ def _spread(series: NDArray[np.float64]) -> dict[str, float]:
 
 
 def read_picture(encoded: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) BGR."""
+    """Decode an image to BGR (H, W, 3)."""
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert image is not None  # we encoded it
     return np.asarray(image, np.uint8)

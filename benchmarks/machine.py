@@ -1,4 +1,4 @@
-"""What a figure was measured on: it stands in every result."""
+"""Properties of the machine, stored in every result."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "as
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor and GPUs with clocks and temperatures, cores, system, library versions and the source's commit."""
+    """Processor, GPUs with clocks and temperatures, cores, system, library versions and the source's commit."""
     return {
         "processor": processor_name(),
         "vector_flags": [flag for flag in VECTOR_FLAGS if flag in (cpu_fact("flags") + cpu_fact("Features")).split()],
@@ -34,20 +34,20 @@ def machine_facts() -> dict[str, Any]:
 
 
 def core_count() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _where_told(name: str, value: Any) -> dict[str, Any]:
-    """Nothing stands in a result for what the system does not tell."""
+    """A one-entry dictionary; empty if the value is unknown."""
     return {name: value} if value else {}
 
 
 def _temperatures() -> dict[str, float]:
-    """Degrees C of Linux's thermal zones."""
+    """Temperatures of Linux's thermal zones, degrees C."""
     found = {}
     for zone in sorted(Path("/sys/class/thermal").glob("thermal_zone*")):
-        with contextlib.suppress(OSError, ValueError):  # a zone that is off answers with an error
+        with contextlib.suppress(OSError, ValueError):  # reading a disabled zone fails
             millidegrees = int((zone / "temp").read_text(encoding="ascii"))
             found[(zone / "type").read_text(encoding="utf-8").strip()] = millidegrees / 1000
     return found
@@ -61,7 +61,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The source's commit, with "+changes" when files differ from it; None outside a checkout."""
+    """Git commit of the source, with "+changes" if files were modified; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:

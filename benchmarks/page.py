@@ -1,4 +1,4 @@
-"""Results as one page to look at: a self-contained HTML file, whose plots are SVG."""
+"""HTML report of results: a self-contained file with SVG plots."""
 
 import html
 import io
@@ -29,13 +29,13 @@ td, th { padding: .2rem .7rem; text-align: right }
 td:first-child, th:first-child { text-align: left } tr:nth-child(even) { background: #f6f6f6 }
 svg { max-width: 100%; height: auto } p.why { color: #666 }
 """
-LEAST_GMACS = 0.05  # no pose network costs less: the paper prints one in other units
-LAYERS = 12  # the longest ones are shown
+LEAST_GMACS = 0.05  # lower figures of the paper are in other units
+LAYERS = 12  # number of longest layers shown
 BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#999999"
 
 
 def write_page(path: Path, results: Mapping[str, Result]) -> None:
-    """Write the page of results by their names (of machines, or of files); ValueError where none can be shown."""
+    """Write a report of results by name (of machine or file); ValueError if none can be shown."""
     shown = [section for section in SECTIONS if any(section[1] in result for result in results.values())]
     if not shown:
         raise ValueError("none of the results can be shown: give some of `lehrnet bench`, `bench --paper`, precisions")
@@ -61,7 +61,7 @@ def _machines(results: Mapping[str, Result]) -> str:
 
 
 def _accuracy(_: Mapping[str, Result]) -> str:
-    """The paper's own table: AP against multiply-adds."""
+    """AP against multiply-adds, from the paper's table."""
     rows = [row for row in paper_table("table1_coco_val2017") if row["flops_g"] and row["ap"]]
     odd = [row for row in rows if float(row["flops_g"]) < LEAST_GMACS]
     rows = [row for row in rows if row not in odd]
@@ -210,7 +210,7 @@ def _places(title: str, rows: Result) -> str:
 
 
 def _roofline(atlas: Result) -> str:
-    """Rate against arithmetic intensity of every layer that multiplies, below the machine's roofs."""
+    """Roofline plot: rate against arithmetic intensity of every layer with multiply-adds."""
     rows = [row for row in atlas["layers"].values() if row["macs"] and row["milliseconds"]]
     rates = list(atlas["copy_gb_per_s"].values())
 
@@ -268,7 +268,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Mapping[str, Result]], str]], ...] = (
     ("Branch-time atlas and roofline", "atlas", _atlas),
     ("Precisions", "precisions", _precisions),
 )
-"""Title, the key that a result must have, and what draws the results that have it."""
+"""Sections: title, the key of the results they show, and the function that draws them."""
 
 
 def _plot(draw: Callable[[Axes], None], height: float = 4.0) -> str:

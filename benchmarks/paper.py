@@ -1,4 +1,4 @@
-"""The paper's tables as data, beside what this project counts."""
+"""The paper's tables as data, and why they differ from our counts."""
 
 import csv
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class PaperCost:
-    """A row of Table 4: what the paper prints for one network."""
+    """A row of Table 4: the paper's cost of a network."""
 
     params_m: float
     """Millions of parameters, COCO."""
@@ -50,7 +50,7 @@ def paper_table(name: str) -> tuple[dict[str, str], ...]:
 
 
 def paper_cost(variant: str) -> PaperCost | None:
-    """What the paper prints for a named variant; None where it has no such network."""
+    """The paper's figures for a variant; None if it does not have this network."""
     for row in paper_table("table4_ablation"):
         if row["method"] == ROWS.get(variant):
             return PaperCost(float(row["coco_params_m"]), float(row["coco_flops_g"]), float(row["mpii_flops_g"]))

@@ -1,4 +1,4 @@
-"""The paper's figures beside ours, with the column it lacks: latency, all networks in one interleaved run."""
+"""The paper's tables with our counts and measured latency, for all networks in one interleaved run."""
 
 import hashlib
 import tempfile
@@ -43,7 +43,7 @@ _BINARY = (
 
 @dataclass(frozen=True)
 class Row:
-    """One network's place in the paper's tables."""
+    """Position of a network in the paper's tables."""
 
     table: str
     column: str
@@ -61,7 +61,7 @@ ROWS = {
 
 
 def printed(name: str) -> dict[str, Any]:
-    """What the paper prints for a network: parameters (M), multiply-adds (G), AP; empty where it has no such row."""
+    """The paper's figures for a network: parameters (M), multiply-adds (G), AP; empty if it has no such row."""
     row = ROWS.get(name)
     if row is not None:
         found = next((line for line in paper_table(row.table) if line[row.column] == row.value), None)
@@ -73,7 +73,7 @@ def printed(name: str) -> dict[str, Any]:
 
 
 def counted(name: str) -> tuple[int, int]:
-    """Parameters, and multiply-adds of one crop of 256x192; of rivals by PyTorch's own counter."""
+    """Parameters, and multiply-adds of one crop of 256x192; for rivals by PyTorch's counter."""
     if name in VARIANTS:
         cost = network_cost(variant(name), SIZE)
         return cost.params, cost.macs
@@ -84,7 +84,7 @@ def counted(name: str) -> tuple[int, int]:
 
 
 def deployed(name: str) -> nn.Module:
-    """A network as it is exported: ours in its exact inference forms, rivals as they are; ValueError for others."""
+    """A network in its exported form: ours in exact inference forms, rivals unchanged; ValueError for other names."""
     torch.manual_seed(0)
     if name in VARIANTS:
         return deploy(create_model(name), SIZE)
@@ -133,7 +133,7 @@ def _has_attention(name: str) -> bool:
 
 
 def shipped_accuracy(folder: Path) -> dict[str, Any]:
-    """AP or PCKh of the shipped weights, which are trained on far less than the paper's."""
+    """AP or PCKh of the shipped weights, which were trained on far less data than the paper's."""
     checkpoint = load_checkpoint(DEFAULT_WEIGHTS)
     found = evaluate(open_session(DEFAULT_WEIGHTS, "cpu").run, folder, checkpoint.spec, flip=True)
     facts = {"metric": found.metric, "people": found.people, "figures": for_json(found.figures)}
@@ -141,7 +141,7 @@ def shipped_accuracy(folder: Path) -> dict[str, Any]:
 
 
 def markdown(facts: dict[str, Any]) -> str:
-    """The card as a Markdown table, and why figures differ."""
+    """The figures as a Markdown table, with notes on differences."""
     batches = list(next(iter(facts["networks"].values()))["latency"])
     head = ["network", "parameters, M", "paper", "multiply-adds, G", "paper", "AP in the paper", "nodes"]
     head += [f"ms, batch {batch}" for batch in batches]

@@ -1,4 +1,4 @@
-"""Results as JSON files: the figures, the command that made them and the machine."""
+"""Result files in JSON: figures, command and machine."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ FORMAT = "lehrnet-result-1"
 
 
 def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
-    """Write a result, whole or not at all."""
+    """Write a result atomically."""
     write_text(path, json.dumps(result_of(command, figures), indent=1) + "\n")
 
 
 def result_of(command: str, figures: dict[str, Any]) -> dict[str, Any]:
-    """A result as it is written."""
+    """A result in the form in which it is written."""
     return {"format": FORMAT, "command": command, "machine": machine_facts(), **figures}

@@ -1,7 +1,7 @@
-"""What a machine allows: its copy bandwidth by working set, and its FP32 matrix rate. Measured, the best of some tries.
+"""Measured roofline of a machine: copy bandwidth by working set, and FP32 matrix rate; the best of several tries.
 
-Williams, Waterman and Patterson: "Roofline", CACM 2009; with one roof for each size of memory, since the maps of a
-light network lie in the caches.
+Williams, Waterman and Patterson: "Roofline", CACM 2009; with one bandwidth per working-set size, since the maps of a
+light network fit in the caches.
 """
 
 import time
@@ -23,30 +23,30 @@ SIDE = 1024
 
 @dataclass(frozen=True)
 class Roofline:
-    """The roofs."""
+    """Compute rate and bandwidths."""
 
     macs_per_s: float
     bytes_per_s: Mapping[int, float]
-    """By working set: rates of read and write together."""
+    """Bandwidth (read plus write) by working set."""
 
     def seconds(self, macs: float, traffic: float) -> float:
-        """The least time for so many multiply-adds and bytes: the longer of both."""
+        """Lower bound of the time: max(compute time, memory time)."""
         return max(macs / self.macs_per_s, traffic / self.bandwidth(traffic))
 
     def bandwidth(self, traffic: float) -> float:
-        """Bytes a second of the smallest working set that holds so many, or of a larger one that is faster."""
+        """Bytes per second: the maximum over the working sets of at least `traffic` bytes, else that of the largest."""
         return max(rate for size, rate in self.bytes_per_s.items() if size >= min(traffic, max(self.bytes_per_s)))
 
 
 def measure_roofline(threads: int) -> Roofline:
-    """Copies by as many threads as the network has, and a matrix product by NumPy's BLAS."""
+    """Measure copies by `threads` threads, and a matrix product by NumPy's BLAS."""
     with ThreadPoolExecutor(threads) as pool:
         rates = {size: _copy_rate(pool, threads, size) for size in SIZES}
     return Roofline(_matrix_rate(), rates)
 
 
 def _copy_rate(pool: ThreadPoolExecutor, threads: int, size: int) -> float:
-    """Each thread copies a part of its own, again and again; half of `size` is read and half written."""
+    """Bandwidth of threads that copy separate parts repeatedly; half of `size` is read and half written."""
     repeats = max(1, VOLUME // size)
     parts = [tuple(np.ones(size // 8 // threads, np.float32) for _ in range(2)) for _ in range(threads)]
 

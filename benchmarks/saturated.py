@@ -1,4 +1,4 @@
-"""The most that a machine gives: several streams at once, each a thread with a session of its own."""
+"""Throughput of a machine with several parallel streams, each a thread with its own session."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ def measure(
     seconds: float = SECONDS,
     trust_engine: Trust = False,
 ) -> dict[str, dict[str, float]]:
-    """People a second from encoded pictures to keypoints, by number of streams; on the CPU each has one thread."""
+    """People per second from encoded images to keypoints, by number of streams; on a CPU each has one thread."""
     if seconds <= 0 or not streams or min(streams) < 1:
         raise ValueError(f"{seconds} s, streams {list(streams)}: expected more than 0 s, and whole numbers from 1")
 
@@ -41,7 +41,7 @@ def stream_counts(cores: int) -> list[int]:
 
 
 def describe(facts: dict[str, dict[str, float]]) -> str:
-    """The figures for a person."""
+    """The figures as text."""
     rates = ", ".join(f"{row['people_per_s']:.1f} from {count}" for count, row in facts.items())
     return f"people a second by streams, one thread each: {rates}"
 
@@ -53,12 +53,12 @@ def _rate(estimators: Sequence[PoseEstimator], people: int, seconds: float) -> d
 
     def work(index: int) -> None:
         try:
-            estimators[index](read_picture(encoded), boxes)  # its first run allocates
+            estimators[index](read_picture(encoded), boxes)  # warm-up: the first run allocates
             start.wait()
             while not stop.is_set():
                 estimators[index](read_picture(encoded), boxes)
                 counts[index] += people
-        except BaseException as error:  # it belongs to the caller's thread
+        except BaseException as error:  # re-raised in the caller's thread
             failures.append(error)
             start.abort()
 
@@ -71,7 +71,7 @@ def _rate(estimators: Sequence[PoseEstimator], people: int, seconds: float) -> d
         started = time.perf_counter()
         time.sleep(seconds)
     except threading.BrokenBarrierError:
-        pass  # what broke it stands in failures
+        pass  # the cause is in `failures`
     finally:
         stop.set()
         for thread in threads:

@@ -1,4 +1,4 @@
-"""The rate that a device keeps up for minutes, not for a moment: with its power, where it is a Jetson."""
+"""Sustained throughput over minutes, with power and throttling on a Jetson."""
 
 import time
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from typing import Any
 from . import jetson
 from .latency import Subject, end_to_end, picture
 
-WINDOWS = 10  # the run is cut into so many, to see whether it slows down
-SLOWED = 0.95  # of the first window's rate
+WINDOWS = 10  # parts of the run, compared to detect a slow-down
+SLOWED = 0.95  # share of the first window's rate below which the run has slowed down
 
 
 def measure(
     subject: Subject, people: int, minutes: float, watch: Callable[[float], None] = lambda _: None
 ) -> dict[str, Any]:
-    """People a second over `minutes`, by tenths of the run; energy and throttling on a Jetson."""
+    """People per second over `minutes`, by tenths of the run; on a Jetson also energy and throttling."""
     if not 0 < minutes < 24 * 60:
         raise ValueError(f"{minutes} minutes: expected more than 0 and less than a day")
     encoded, boxes = picture(people)
@@ -40,7 +40,7 @@ def measure(
 
 
 def over_power_modes(modes: list[int], run: Callable[[], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What `run` finds in each of a Jetson's power modes, by name; the mode that was chosen before is chosen again."""
+    """Results of `run` in each of a Jetson's power modes, by name; the original mode is restored."""
     before = jetson.power_mode()
     found = {}
     try:
@@ -53,7 +53,7 @@ def over_power_modes(modes: list[int], run: Callable[[], dict[str, Any]]) -> dic
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """The figures for a person."""
+    """The figures as text."""
     rates = " ".join(f"{rate:.1f}" for rate in facts["people_per_s_by_tenth"])
     slower = ", slower at its end" if facts["slowed_down"] else ""
     text = f"{facts['people_per_s']:.1f} people/s over {facts['minutes']:g} min{slower} (by tenths: {rates})"

@@ -1,4 +1,4 @@
-"""How many people a second a training step takes, and how many the loader could bring.
+"""Training speed in people per second: whole steps, and the loader alone.
 
 lehrnet bench --training PACK --result benchmarks/results/training_step_cpu.json
 """
@@ -24,7 +24,7 @@ from ..training.pack import read_pack
 from ..training.recipe import Recipe
 from ..training.trainer import Run, Trainer
 
-PEOPLE = 512  # enough for every batch to be new; few enough to decode in a second
+PEOPLE = 512  # enough for distinct batches, few enough to decode in a second
 WARM_UP = 2
 
 
@@ -38,10 +38,9 @@ def measure(
     device: torch.device,
     bf16: bool = False,
 ) -> dict[str, Any]:
-    """People a second of whole steps by variant, and of the loader alone: crops decoded before, and for each step.
+    """People per second of whole steps by variant, and of the loader with crops decoded in advance and per step.
 
-    On a CPU with fused operators also without them, step by step in turn. `keep_pages` and `bf16`, which is the
-    trainer's, hold for all.
+    If the CPU has fused operators, steps with and without them are interleaved. `keep_pages` and `bf16` apply to all.
     """
     kept = keep_pages()
     pack = read_pack(folder)
@@ -95,9 +94,9 @@ def _speed_of_loading(people: Batches, batch: int, steps: int) -> float:
 def _speeds_of_steps(
     variant: str, people: Batches, batch: int, steps: int, subjects: Mapping[str, Run]
 ) -> dict[str, NDArray[np.float64]]:
-    """Whole steps of the trainer, with the loader, the optimizer and the log, but without validation and saving.
+    """Speed of whole training steps with loader, optimizer and log, but without validation and saving.
 
-    Each of `subjects`, with fused operators or without, takes a step in turn, in a folder of its own.
+    The `subjects`, with or without fused operators, are interleaved step by step, each in a folder of its own.
     """
     recipe = Recipe(spec=people.spec, epochs=10_000, batch=batch)
     speeds: dict[str, list[float]] = {name: [] for name in subjects}

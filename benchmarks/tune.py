@@ -1,4 +1,4 @@
-"""Which of a bundle's equal graphs is the fastest on this device: they are timed in turn, and the choice is kept."""
+"""Tuning: times a bundle's equal graphs on this device, interleaved, and stores the fastest in the manifest."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,9 +24,9 @@ def tune(
     threads: int | None = None,
     trust_engine: Trust = False,
 ) -> dict[str, Any]:
-    """Time every graph and engine of a precision, and enter the fastest into the bundle under this device's name.
+    """Time every graph and engine of a precision, and store the fastest in the bundle under this device's name.
 
-    What cannot be opened here is left out and named with its reason. ValueError where nothing of that precision is.
+    Artefacts that cannot be opened here are reported with the reason. ValueError if none has that precision.
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}, expected at least 1")
@@ -36,7 +36,7 @@ def tune(
     crops = np.random.default_rng(0).standard_normal((batch, 3, *bundle.spec.input_size), dtype=np.float32)
     subjects = {name: partial(session.run, crops) for name, session in sessions.items()}
     result = race(subjects, next(iter(subjects)), rounds)
-    fastest = max(subjects, key=lambda name: result.speed_up[name]["p50"])  # round by round: drift falls on all alike
+    fastest = max(subjects, key=lambda name: result.speed_up[name]["p50"])  # ratios per round cancel drift
     name = device_name(sessions[fastest].device)
     write_manifest(replace(bundle, fastest={**bundle.fastest, name: fastest}))
     return {
@@ -51,7 +51,7 @@ def tune(
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """The figures for a person."""
+    """The figures as text."""
     lines = [f"{facts['device']}, batch {facts['batch']}"]
     for name, times in facts["milliseconds"].items():
         mark = "  <- fastest" if name == facts["fastest"] else ""
@@ -73,7 +73,7 @@ def _candidates(bundle: Bundle, precision: str) -> list[str]:
 
 
 def _torch_forms(precision: str, device: str) -> list[str]:
-    """Forms for PyTorch on a GPU, where it is there: the default, each LConv's, and each other choice by itself."""
+    """Names of the PyTorch forms to time, if there is a GPU: the default and those that differ in one choice."""
     if precision not in ("fp32", "fp16"):
         return []
     try:
@@ -89,7 +89,7 @@ def _torch_forms(precision: str, device: str) -> list[str]:
 def _opened(
     bundle: Bundle, names: Sequence[str], device: str, threads: int | None, trust_engine: Trust
 ) -> tuple[dict[str, Session], dict[str, str]]:
-    """Sessions by name, and why others were not opened; the first reason is raised where none was."""
+    """Open sessions by name, and reasons for those that failed; the first reason is raised if all failed."""
     sessions: dict[str, Session] = {}
     left_out: dict[str, str] = {}
     for name in names:

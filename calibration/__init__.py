@@ -1,1 +1,1 @@
-"""From an FP32 graph to FP16 and INT8: ranges, rules, and what they cost in keypoints."""
+"""Quantization of an FP32 graph to FP16 and INT8: activation ranges, Q/DQ placement, accuracy budget."""

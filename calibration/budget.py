@@ -1,4 +1,4 @@
-"""Which units become INT8: the fastest mix whose keypoints stay within the user's budget."""
+"""Mixed-precision search: the fastest selection of INT8 units whose accuracy drop stays within a budget."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,17 +18,17 @@ from .target import modelled_seconds
 from .units import Unit, convs_of, quantizable_units, total_macs
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""Wraps a loop in a progress bar: the things, what they are called, and how many there are."""
+"""Wraps an iterable in a progress bar: (iterable, description, total)."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long the search may take."""
+    """How thorough the search is."""
 
     sensitivity_batches: int | None
-    """Of 16 people, on which each unit is tried alone; None is everyone."""
+    """Batches of 16 people to measure each unit's sensitivity on; None: all judged people."""
     mixes: int | None
-    """How many mixes are judged on everyone; None is one for each number of INT8 units."""
+    """Number of mixes to judge on all people; None: one for each number of INT8 units."""
 
 
 EFFORTS: Mapping[str, Effort] = {"quick": Effort(4, 10), "thorough": Effort(None, None)}
@@ -36,12 +36,12 @@ EFFORTS: Mapping[str, Effort] = {"quick": Effort(4, 10), "thorough": Effort(None
 
 @dataclass(frozen=True)
 class Budget:
-    """How much accuracy INT8 may cost on the judged people; a limit that is None is not asked for."""
+    """Largest accuracy drop that INT8 may cost on the judged people; None: no limit."""
 
     ap: float | None = None
-    """Drop against labels."""
+    """Drop in AP against labels, from 0 to 1."""
     oks: float | None = None
-    """Drop of likeness with the FP32 network's own keypoints: also where no labels exist."""
+    """Drop in mean OKS against the FP32 network's own keypoints, from 0 to 1; needs no labels."""
 
     def __post_init__(self) -> None:
         asked = [limit for limit in (self.ap, self.oks) if limit is not None]
@@ -49,7 +49,7 @@ class Budget:
             raise ValueError(f"the budget is {self.ap} in AP and {self.oks} in OKS, expected a drop of 0 to 1 in one")
 
     def excess(self, drift: Drift) -> float:
-        """By how much a drift breaks the budget; 0 or less where it is kept."""
+        """By how much a drift exceeds the budget; 0 or less if it is kept."""
         excesses = [] if self.oks is None else [drift.oks_drop - self.oks]
         if self.ap is not None:
             if drift.ap_drop is None:
@@ -58,11 +58,11 @@ class Budget:
         return max(excesses)
 
     def kept_by(self, drift: Drift) -> bool:
-        """Whether a drift stays within it."""
+        """Whether a drift stays within the budget."""
         return self.excess(drift) <= 0
 
     def broken_by(self, drift: Drift) -> bool:
-        """Whether a drift on other people breaks it: in AP, or in OKS beyond twice the error of so small a sample."""
+        """Whether a drift measured on other people exceeds the budget; OKS may exceed it by two standard errors."""
         lenient = replace(self, oks=None if self.oks is None else min(1.0, self.oks + 2 * drift.oks_error))
         return not lenient.kept_by(drift)
 
@@ -72,19 +72,19 @@ class Budget:
 
 
 LABELLED = Budget(ap=0.010, oks=0.040)
-"""Where nothing is asked for. AP alone is blunt on some hundred people: OKS tells of a unit that moves joints about."""
+"""Default with labels. On a few hundred people AP alone is too coarse; OKS also detects units that displace joints."""
 UNLABELLED = Budget(oks=LABELLED.oks)
 
 
 @dataclass(frozen=True)
 class UnitSelection:
-    """Some units in INT8, the others in FP16."""
+    """A mix: some units in INT8, the others in FP16."""
 
     units: tuple[str, ...]
     int8_macs: float
-    """Share of all multiply-adds."""
+    """Share of all multiply-adds that run in INT8."""
     speed: float
-    """Modelled, on the target device; the FP16 graph is 1."""
+    """Modelled speed-up over the FP16 graph on the target device."""
     drift: Drift
 
     def facts(self) -> dict[str, Any]:
@@ -94,47 +94,47 @@ class UnitSelection:
 
 @dataclass(frozen=True)
 class Search:
-    """What was tried, in the order in which units were given up."""
+    """Results of the mixed-precision search."""
 
     sensitivity: Mapping[str, float]
-    """OKS that each unit costs alone."""
+    """OKS drop of each unit quantized alone."""
     mixes: tuple[UnitSelection, ...]
-    """From none in INT8 to all of them."""
+    """Sorted by the number of INT8 units, from none to all."""
 
     def within(self, budget: Budget) -> tuple[UnitSelection, ...]:
-        """The mixes with INT8 before the first that breaks the budget, from the slowest to the fastest.
+        """The INT8 mixes before the first one that exceeds the budget, slowest first.
 
-        A mix beyond one that broke it would keep it by luck: the judged people are a sample.
+        Later mixes are excluded even if they keep the budget: on a sample of people that would be chance.
         """
         tried = [mix for mix in self.mixes if mix.units]
         return tuple(takewhile(lambda mix: budget.kept_by(mix.drift), tried))
 
     def closest(self, budget: Budget) -> Drift:
-        """The drift of the mix with INT8 that came closest to a budget."""
+        """The drift of the INT8 mix that comes closest to the budget."""
         return min((mix.drift for mix in self.mixes if mix.units), key=budget.excess)
 
 
 @dataclass(frozen=True)
 class Int8Choice:
-    """Which units became INT8 and why, as it stands with the graph in a bundle's manifest."""
+    """The chosen INT8 units and the search that led to them, as stored in a bundle's manifest."""
 
     method: Method
-    """By which activations' ranges became scales."""
+    """Calibration method that turned activation ranges into scales."""
     units: tuple[str, ...]
     int8_macs: float
-    """Share of all multiply-adds."""
+    """Share of all multiply-adds that run in INT8."""
     budget: Budget | None = None
-    """What was kept; None, and nothing below, where there was nobody to judge on and all units were taken."""
+    """The budget that was kept. None, with all fields below empty, if there were no people to judge on."""
     sensitivity: Mapping[str, float] = field(default_factory=dict)
     mixes: tuple[UnitSelection, ...] = ()
     pareto: tuple[int, ...] = ()
-    """How many units those mixes have in INT8 that no other one beats."""
+    """Numbers of INT8 units of the Pareto-optimal mixes."""
     units_by_budget: Mapping[str, int | None] = field(default_factory=dict)
-    """How many units other budgets would have given, by the drop that they allow; None for no graph at all."""
+    """Number of INT8 units that other budgets would allow, keyed by the drop; None if no mix keeps the budget."""
 
     @classmethod
     def of(cls, measured: Mapping[str, Any]) -> "Int8Choice | None":
-        """As an artefact's `measured` holds it; None for other graphs."""
+        """Read the choice from an artefact's `measured`; None for graphs that are not INT8."""
         return parse(cls, measured["int8"], "int8") if "int8" in measured else None
 
     def facts(self) -> dict[str, Any]:
@@ -151,10 +151,10 @@ def search(
     effort: Effort,
     progress: Progress = lambda things, _, __: things,
 ) -> Search:
-    """Try each unit in INT8 alone, then mixes of the ones that cost least for what they save.
+    """Measure each unit's sensitivity alone, sort by OKS drop per second saved, and judge mixes in that order.
 
-    The graphs judged have FP32 where the written one has FP16: ONNX Runtime's CPU runs those fast, and FP16's own
-    drift is a hundredth of INT8's. The written graph is judged once more, as it is.
+    The judged graphs have FP32 in place of FP16: ONNX Runtime's CPU runs them fast, and FP16's own drift is a
+    hundredth of INT8's. The graph that is written in the end is judged once more, as it is.
     """
     thresholds, non_negative = ranges.thresholds(method), ranges.non_negative
     units = quantizable_units(graph)
@@ -164,7 +164,7 @@ def search(
 
     sensitivity = {
         unit.name: judge(built([unit]), effort.sensitivity_batches).oks_drop
-        for unit in progress(units, "units alone", len(units))
+        for unit in progress(units, "sensitivity of units", len(units))
     }
     slowest = modelled_seconds(graph)
     saved = {unit.name: slowest - modelled_seconds(graph, unit.convs) for unit in units}
@@ -185,7 +185,7 @@ def search(
 
 
 def pareto(mixes: Sequence[UnitSelection]) -> list[UnitSelection]:
-    """The mixes that no other one beats in both speed and likeness, slowest first."""
+    """The Pareto-optimal mixes in speed and OKS drop, slowest first."""
     kept: list[UnitSelection] = []
     for mix in sorted(mixes, key=lambda mix: (-mix.speed, mix.drift.oks_drop)):
         if not kept or mix.drift.oks_drop < kept[-1].drift.oks_drop:
@@ -194,7 +194,7 @@ def pareto(mixes: Sequence[UnitSelection]) -> list[UnitSelection]:
 
 
 def _counts(units: int, mixes: int | None) -> list[int]:
-    """How many units the mixes have: none, all, and in between closer together towards all."""
+    """Numbers of INT8 units to try: none, all, and between them denser towards all."""
     if mixes is None or mixes > units:
         return list(range(units + 1))
     steps = (1 - (1 - step / (mixes - 1)) ** 2 for step in range(mixes))

@@ -1,4 +1,4 @@
-"""A calibration from its settings to what quantizers work with: read the people, divide them, collect ranges, judge."""
+"""Calibration from settings to results: read the people, split them, collect ranges, set up the judge."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,20 @@ from .samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE, Sample, divide, read_peo
 
 @dataclass(frozen=True)
 class Calibration:
-    """On whom ranges are collected and precisions are judged, and what INT8 may cost them."""
+    """Settings: the people to collect ranges and judge precisions on, and the accuracy budget of INT8."""
 
     folder: Path | None = None
-    """A data folder; without it the ranges must be there, all units become INT8, and nothing is judged."""
+    """A data folder. Without it, `ranges` must name an existing file, all units become INT8, and none is judged."""
     ranges: Path | None = None
-    """Where ranges lie, or will; if absent, beside the bundle."""
+    """File to read ranges from or to write them to; None: beside the bundle."""
     held_out: bool = False
-    """Only people that training left out."""
+    """Whether to use only images that training leaves out."""
     people: int = CALIBRATION_PEOPLE
     judged: int = JUDGED_PEOPLE
     seed: int = 0
     method: Method = DEFAULT_METHOD
     budget: Budget | None = None
-    """If absent, `LABELLED` or `UNLABELLED`, as the people are."""
+    """None: `LABELLED` if the judged people have keypoint labels, else `UNLABELLED`."""
     effort: str = "quick"
 
     def __post_init__(self) -> None:
@@ -37,7 +37,7 @@ class Calibration:
             raise ValueError(f"{self.people} people to calibrate on, {self.judged} to judge: expected at least 1")
 
     def samples(self, spec: PoseSpec) -> tuple[Sample, Sample]:
-        """The people to collect ranges on, and others to judge on; ValueError without a data folder."""
+        """The samples to collect ranges on and to judge on, disjoint; ValueError without a data folder."""
         if self.folder is None:
             raise ValueError("there is nobody to calibrate on: name a data folder with --calibration FOLDER")
         people = read_people(self.folder, spec, held_out=self.held_out)
@@ -46,11 +46,11 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """An FP32 graph and what was learnt about it; None where the settings name nobody to learn it from."""
+    """An FP32 graph with its sample, ranges and judge; None for those that the settings name no data for."""
 
     graph: Graph
     sample: Sample | None = None
-    """Whom the ranges are of."""
+    """The people whose activations the ranges hold."""
     ranges: Ranges | None = None
     judge: Judge | None = None
 
@@ -62,9 +62,9 @@ def calibrate(
     ranges: Path,
     progress: Progress = lambda things, _, __: things,
 ) -> Calibrated:
-    """Calibrate an FP32 graph. Ranges are kept in `calibration.ranges`, else in `ranges`, and read if they are there.
+    """Calibrate an FP32 graph. Ranges are stored in `calibration.ranges`, else in `ranges`, and reused if present.
 
-    ValueError for ranges of another graph, for too few people, and for pictures that are noise.
+    ValueError for ranges of another graph, for too few people, and for images that are blank or noise.
     """
     graph, path = read_graph(fp32), calibration.ranges or ranges
     if calibration.folder is not None:
@@ -78,7 +78,7 @@ def calibrate(
 
 
 def collected(graph: Graph, sample: Sample, spec: PoseSpec, path: Path, progress: Progress) -> Ranges:
-    """The ranges of a sample, behind a progress bar."""
+    """Collect the ranges of a sample with a progress bar."""
     return collect_ranges(
         graph, sample, spec, path, lambda batches, count: progress(batches, "collecting ranges", count)
     )

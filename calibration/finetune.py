@@ -1,7 +1,7 @@
-"""Quantization-aware fine-tuning: a network learns, from its own FP32 heatmaps, to bear the rounding of INT8.
+"""Quantization-aware fine-tuning: a student with INT8 rounding is trained on the FP32 network's heatmaps.
 
-What is trained is the folded network, whose weights are the ones that INT8 rounds; afterwards the norms are unfolded
-again, so that the result is an ordinary checkpoint: it is exported, calibrated and judged like any other.
+The student has its BatchNorms folded, since INT8 rounds the folded weights. Afterwards they are unfolded again, so that
+the result is an ordinary checkpoint, which is exported, calibrated and judged like any other.
 """
 
 import copy
@@ -29,7 +29,7 @@ SAVE_EVERY = 25  # steps
 
 @dataclass(frozen=True)
 class Tuning:
-    """How long and how fast. The defaults take some minutes on two cores at 128x96."""
+    """Settings. The defaults take a few minutes on two cores at 128x96."""
 
     steps: int = 300
     batch: int = 16
@@ -44,7 +44,7 @@ class Tuning:
 
 
 class RoundedConv(nn.Module):
-    """A conv whose input and weight are rounded as INT8 rounds them; gradients pass straight through the rounding."""
+    """A conv with fake quantization of input and weight to INT8, and straight-through gradients."""
 
     def __init__(self, conv: nn.Conv2d, scale: float) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class RoundedConv(nn.Module):
 
 
 def _rounded(x: Tensor, scale: Tensor) -> Tensor:
-    """A tensor on the grid of int8; a gradient of 1 inside its range and of 0 where it is clipped."""
+    """Round a tensor to the int8 grid; the gradient is 1 inside the range and 0 where it is clipped."""
     inside = (x / scale).clamp(-LARGEST, LARGEST)
     return (inside + (inside.round() - inside).detach()) * scale
 
@@ -74,24 +74,17 @@ def finetune(
     state: Path,
     watch: Callable[[int, float], None] = lambda _, __: None,
 ) -> PoseNetwork:
-    """A copy of `network` (in eval mode) that drifts less in INT8.
+    """Fine-tune a copy of `network` (in eval mode) so that it drifts less in INT8.
 
-    `scales` are the input scales of the convs to round, by their module's path in the "split" form; `crops`
-    (N, 3, H, W) is what is learnt from, mirrored half of the time. A killed run goes on from `state`, which is removed
-    at the end. RuntimeError for a loss that is NaN.
+    `scales` holds the input scale of each conv to quantize, keyed by its path in the "split" form. The network learns
+    from `crops` (N, 3, H, W), mirrored half of the time. A killed run resumes from the file `state`, which is removed
+    at the end. RuntimeError for a loss that is not finite.
     """
-    student = deploy(network, input_size, "split")
-    for module in student.modules():
-        if isinstance(module, LConv) and module.narrows:
-            _keep_zero(module)
-    for path, scale in scales.items():
-        _replace(student, path, RoundedConv(_conv(student, path), scale))
-    optimizer = torch.optim.Adam((p for p in student.parameters()), lr=tuning.learning_rate)
+    student = _student(network, input_size, scales)
+    optimizer = torch.optim.Adam(student.parameters(), lr=tuning.learning_rate)
     identity = str((asdict(tuning), sorted(scales.items()), len(crops)))
     for step in range(_resume(state, identity, student, optimizer, tuning.steps), tuning.steps):
-        rng = np.random.default_rng((tuning.seed, step))
-        shown = crops[np.sort(rng.choice(len(crops), min(tuning.batch, len(crops)), replace=False))]
-        batch = torch.from_numpy(shown[..., ::-1].copy() if rng.random() < 1 / 2 else shown)
+        batch = _batch(crops, tuning, step)
         with torch.no_grad():
             wanted = network(batch)
         for group in optimizer.param_groups:
@@ -110,6 +103,24 @@ def finetune(
     return _unfolded(network, student)
 
 
+def _student(network: PoseNetwork, input_size: tuple[int, int], scales: Mapping[str, float]) -> nn.Module:
+    """The network with folded norms, and INT8 rounding in the convs of `scales`."""
+    student = deploy(network, input_size, "split")
+    for module in student.modules():
+        if isinstance(module, LConv) and module.narrows:
+            _freeze_zero_bias(module)
+    for path, scale in scales.items():
+        _replace(student, path, RoundedConv(_conv(student, path), scale))
+    return student
+
+
+def _batch(crops: NDArray[np.float32], tuning: Tuning, step: int) -> Tensor:
+    """The crops of a step, chosen and mirrored by the seed and the step alone."""
+    rng = np.random.default_rng((tuning.seed, step))
+    chosen = crops[np.sort(rng.choice(len(crops), min(tuning.batch, len(crops)), replace=False))]
+    return torch.from_numpy(chosen[..., ::-1].copy() if rng.random() < 1 / 2 else chosen)
+
+
 def _conv(network: nn.Module, path: str) -> nn.Conv2d:
     found = network.get_submodule(path)
     if not isinstance(found, nn.Conv2d):
@@ -117,8 +128,8 @@ def _conv(network: nn.Module, path: str) -> nn.Conv2d:
     return found
 
 
-def _keep_zero(lconv: LConv) -> None:
-    """The quarter's bias stands behind the partial conv; before it there is none, nor may there come one."""
+def _freeze_zero_bias(lconv: LConv) -> None:
+    """Keep the pointwise bias of the partial conv's quarter at zero: that quarter's bias follows the partial conv."""
     quarter, bias = lconv.partial.sections[0], lconv.pointwise.bias
     assert bias is not None
     bias.register_hook(lambda gradient: torch.cat((torch.zeros_like(gradient[:quarter]), gradient[quarter:])))
@@ -130,7 +141,7 @@ def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def _unfolded(network: PoseNetwork, student: nn.Module) -> PoseNetwork:
-    """The student's weights in a copy of the network, whose norms take their parts of them back."""
+    """A copy of the network with the student's weights, its BatchNorms unfolded."""
     for path, module in list(student.named_modules()):
         if isinstance(module, RoundedConv):
             _replace(student, path, module.conv)
@@ -179,14 +190,14 @@ def _column(scale: Tensor) -> Tensor:
 
 
 def _resume(path: Path, identity: str, student: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> int:
-    """The step to go on from; 0 where there is no state, ValueError where it is of another run."""
+    """Load a saved state and return the step to resume from; 0 without a state, ValueError for another run's."""
     if not path.is_file():
         return 0
     with naming_state(path):
         state = read_dict(path)
         require(state, ["identity"])
     if state["identity"] != identity:
-        raise ValueError(f"{path} is of another fine-tuning; remove it, or go on as it began")
+        raise ValueError(f"{path} is the state of a fine-tuning with other settings; remove it, or use the same ones")
     with naming_state(path):
         require(state, ["student", "optimizer", "step"])
         step = parse(int, state["step"], "step")
@@ -198,7 +209,7 @@ def _resume(path: Path, identity: str, student: nn.Module, optimizer: torch.opti
         check_tensors("student", state["student"], student.state_dict())
         check_moments(state["optimizer"], optimizer)
     student.load_state_dict(state["student"])
-    settings = optimizer.state_dict()["param_groups"]  # its own; the identity says that they are the same
+    settings = optimizer.state_dict()["param_groups"]  # not the file's: `identity` proves that they are equal
     optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
     return step
 

@@ -1,4 +1,4 @@
-"""An ONNX graph that can be asked questions: who makes a tensor, who reads it, what is its shape and its type."""
+"""An ONNX graph with lookups: producer, consumers, shape and type of each tensor."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 Shape = tuple[int, ...]
-"""Without the batch."""
+"""Without the batch axis."""
 
 
 class Graph:
-    """A look at a model that `export` wrote. `model` is a copy whose constants are all initializers."""
+    """Lookups on a model that `export` wrote. `model` is a copy whose constants are all initializers."""
 
     def __init__(self, model: ModelProto) -> None:
         self.model = model = _with_initializers(model)
@@ -38,7 +38,7 @@ class Graph:
         return [value.name for value in self.model.graph.output]
 
     def shape(self, tensor: str) -> Shape:
-        """Height, width and the like of a tensor; the batch is left out."""
+        """Shape of a tensor without its batch axis; the full shape of a constant."""
         if tensor in self.constants:
             return tuple(self.constants[tensor].dims)
         return tuple(side.dim_value for side in self._types[tensor].shape.dim[1:])
@@ -64,7 +64,7 @@ class Graph:
 
 
 def read_graph(path: Path) -> Graph:
-    """Read an ONNX file; ValueError where it is none, or where its tensors have no shapes."""
+    """Read an ONNX file and infer its shapes; ValueError if it is not an ONNX model."""
     try:
         model = onnx.load(str(path))
     except Exception as error:

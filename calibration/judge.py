@@ -1,4 +1,4 @@
-"""What a graph costs its users: the keypoints of judged people, against those of the FP32 graph and against labels."""
+"""Accuracy of a quantized graph: its keypoints against those of the FP32 graph and against labels."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ BATCH = 16
 
 
 class Judge:
-    """Judged people in memory, with what the FP32 graph found in them; `judge(model)` says how far a graph drifts."""
+    """Judged people and their FP32 heatmaps, in memory; `judge(model)` returns the drift of a graph."""
 
     def __init__(self, sample: Sample, spec: PoseSpec, fp32: Path) -> None:
         self.spec, self.labelled = spec, sample.labelled
@@ -24,7 +24,7 @@ class Judge:
         self._expected = [session.run(crops) for crops, _, _ in self.batches]
 
     def __call__(self, model: ModelProto, batches: int | None = None) -> Drift:
-        """Run a graph over everyone, or over the first `batches` only; by ONNX Runtime on the CPU."""
+        """Run a graph over all people, or over the first `batches` batches, by ONNX Runtime on the CPU."""
         comparison = Comparison(self.spec)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "judged.onnx"

@@ -1,4 +1,4 @@
-"""From the values that a tensor took to the largest value that its int8 form will hold."""
+"""Histogram observers: from the values of a tensor to the threshold at which INT8 clips it."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -11,27 +11,27 @@ LEVELS = 128  # of |x| in symmetric int8
 PERCENTILE = 99.99
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
-"""minmax: the largest value seen. percentile: 99.99% of the values fit. entropy: the clipped and rounded distribution
-tells most of the true one (Kullback-Leibler; Migacz, GTC 2017). mse: least squared error of clipping and rounding."""
+"""minmax: the largest |x| seen. percentile: 99.99% of the values fit. entropy: least Kullback-Leibler divergence from
+the original distribution (Migacz, GTC 2017). mse: least squared error of clipping and rounding."""
 DEFAULT_METHOD: Method = "percentile"  # the least drift of this network: docs/decisions/0006
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass
 class Observer:
-    """Smallest and largest value of a tensor, and a histogram of |x| whose range doubles when it must.
+    """Minimum and maximum of a tensor, and a histogram of |x| whose range doubles when a value exceeds it.
 
-    Doubling joins two bins into one, so the same values in the same batches give the same counts.
+    Doubling merges pairs of bins, so the same batches always give the same counts.
     """
 
     low: float = float("inf")
     high: float = float("-inf")
     limit: float = 0.0
-    """Upper edge of the last bin; 0 before the first value that is not zero."""
+    """Upper edge of the last bin; 0 until the first non-zero value."""
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
     def update(self, values: NDArray[np.floating]) -> None:
-        """Take in a batch; ValueError where it holds NaN or infinity."""
+        """Add a batch of values; ValueError for NaN or infinity."""
         low, high = float(values.min()), float(values.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError("values are NaN or infinite")
@@ -52,7 +52,7 @@ class Observer:
         return max(-self.low, self.high, 0.0)
 
     def threshold(self, method: Method) -> float:
-        """The |x| at which the tensor is clipped; never 0."""
+        """The clipping threshold of |x| by a calibration method; never 0."""
         if method not in METHODS:
             raise ValueError(f"calibration method is {method!r}, expected one of {', '.join(METHODS)}")
         if not self.limit:
@@ -68,7 +68,7 @@ class Observer:
 
 
 def _mse_bins(counts: NDArray[np.int64]) -> int:
-    """How many bins to keep so that clipping and rounding cost the least squared error."""
+    """Number of bins to keep for the least squared error of clipping and rounding."""
     centres = np.arange(BINS) + 0.5
     keep = np.arange(LEVELS // 4, BINS + 1)
     steps = keep / (LEVELS - 1)
@@ -80,9 +80,9 @@ def _mse_bins(counts: NDArray[np.int64]) -> int:
 
 
 def _entropy_bins(counts: NDArray[np.int64]) -> int:
-    """How many bins to keep so that the divergence of the kept, rounded distribution is least (Migacz)."""
+    """Number of bins to keep for the least Kullback-Leibler divergence of the quantized distribution (Migacz)."""
     counts = counts.copy()
-    counts[0] = counts[1]  # what a ReLU cut off fits every scale, and would drown the rest
+    counts[0] = counts[1]  # the zeros of a ReLU fit every scale and would outweigh all other values
     best, kept = float("inf"), BINS
     for count in range(LEVELS, BINS + 1, LEVELS // 16):
         wanted = counts[:count].astype(np.float64)

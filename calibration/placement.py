@@ -1,8 +1,8 @@
-"""Where Q/DQ pairs stand: rules for this network, not for any graph.
+"""Placement of Q/DQ pairs: rules for this network, not for any graph.
 
-An INT8 conv reads its input through a pair. What only moves values (a partial conv's split and concat, the average of
-a strided one) stays in INT8 too, and all tensors that it moves share one scale, so that the three quarters which a
-partial conv leaves untouched are never requantized.
+An INT8 conv reads its input through a pair. Operators that only move values (the Split and Concat of a partial conv,
+the average pooling of a strided one) stay in INT8 too, and all their tensors share one scale, so that the three
+quarters that a partial conv leaves untouched are never requantized.
 """
 
 from collections.abc import Collection
@@ -17,21 +17,21 @@ MOVING = ("Split", "Concat", "AveragePool")
 
 @dataclass(frozen=True)
 class Placement:
-    """Which tensors get a pair, and who reads it."""
+    """Tensors that get a Q/DQ pair, and the nodes that read them through it."""
 
     groups: tuple[tuple[str, ...], ...]
-    """Tensors with a pair; those of one group share one scale."""
+    """Tensors with a pair; the tensors of a group share one scale."""
     readers: frozenset[str]
-    """Nodes that read a tensor through its pair where it has one: the INT8 convs, and what moves values to them."""
+    """Nodes that read their inputs through the pairs: the INT8 convs, and the operators that move values to them."""
     replaced: frozenset[str]
-    """Tensors that everyone reads through the pair: what made them gives INT8 only."""
+    """Tensors that every node reads through the pair: their producer writes INT8 only."""
 
 
 def place(graph: Graph, convs: Collection[str], *, outputs: bool = False) -> Placement:
-    """Pairs for these convs to be INT8.
+    """Place the pairs that make the named convs INT8.
 
-    `outputs` places pairs on what they put out too: ONNX Runtime's INT8 convs write INT8 and nothing else, TensorRT's
-    write what the next layer reads.
+    `outputs` also places pairs on the convs' outputs: ONNX Runtime's INT8 convs can write only INT8, TensorRT's write
+    the type that the next layer reads.
     """
     chosen = [node for node in graph.nodes if node.name in convs]
     groups = _Groups()
@@ -47,7 +47,7 @@ def place(graph: Graph, convs: Collection[str], *, outputs: bool = False) -> Pla
 
 
 def _follow(graph: Graph, tensor: str, groups: "_Groups", readers: set[str]) -> None:
-    """Give a tensor a pair, and every tensor that its values were moved from."""
+    """Place a pair on a tensor and, recursively, on all tensors that its values were moved from."""
     groups.join(tensor, tensor)
     maker = graph.producer.get(tensor)
     if maker is None or maker.op_type not in MOVING or maker.name in readers:
@@ -64,14 +64,14 @@ def _moved_inputs(node: NodeProto) -> list[str]:
 
 
 def _activated(graph: Graph, conv: NodeProto) -> str:
-    """What a conv puts out, after its ReLU where that is all that reads it."""
+    """A conv's output, or that of its ReLU if the ReLU is the only reader."""
     output = conv.output[0]
     readers = graph.consumers[output]
     return readers[0].output[0] if len(readers) == 1 and readers[0].op_type == "Relu" else output
 
 
 class _Groups:
-    """Disjoint sets of tensors, in the order in which they were first named."""
+    """Disjoint sets (union-find) of tensors, in order of first mention."""
 
     def __init__(self) -> None:
         self._parent: dict[str, str] = {}

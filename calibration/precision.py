@@ -1,6 +1,6 @@
-"""One typed graph: FP16 or BF16 stand in the graph as casts, with FP32 islands where the data asks for them.
+"""Strongly typed graphs: FP16 or BF16 by explicit casts, with FP32 islands where FP16 could overflow.
 
-TensorRT 11 has no precision flags: what a graph does not say, an engine does not do.
+TensorRT 11 has no precision flags: an engine computes in the types that stand in the graph.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ from .graph import Graph
 FloatType = Literal["fp32", "fp16", "bf16"]
 FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 FP16_LARGEST = 65504.0
-MARGIN = 4.0  # how much larger than on the calibration people a value may become
+MARGIN = 4.0  # factor by which a value may exceed its maximum on the calibration people
 _ONNX: dict[FloatType, int] = {
     "fp32": TensorProto.FLOAT,
     "fp16": TensorProto.FLOAT16,
@@ -26,14 +26,14 @@ _ONNX: dict[FloatType, int] = {
 }
 _NUMPY = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 OVERFLOWING = ("Conv", "MatMul", "Add", "Mul", "InstanceNormalization", "ReduceMean", "Softmax")
-_FOLLOWING = {"Resize": 1, "EMA": 2}
-"""How many inputs of an operator have its type; its other float inputs are FP32 whatever that is."""
+_TYPED_INPUTS = {"Resize": 1, "EMA": 2}
+"""Number of inputs that have the operator's own type; its other float inputs are always FP32."""
 
 
 def typed(graph: Graph, float_type: FloatType, islands: Collection[str] = ()) -> ModelProto:
-    """The FP32 graph in `float_type`, but for the nodes named in `islands`; the inputs and outputs stay FP32.
+    """Convert an FP32 graph to `float_type`, except for the nodes named in `islands`; inputs and outputs stay FP32.
 
-    One Cast where a tensor is read in another type than it is made in; constants are stored as they are read.
+    A Cast is inserted where a tensor is read in another type than it was made in; constants are stored converted.
     """
     if float_type not in FLOAT_TYPES:
         raise ValueError(f"precision is {float_type!r}, expected one of {', '.join(FLOAT_TYPES)}")
@@ -44,22 +44,22 @@ def typed(graph: Graph, float_type: FloatType, islands: Collection[str] = ()) ->
 
 
 def fp32_islands(graph: Graph, amax: Mapping[str, float]) -> set[str]:
-    """Nodes that FP16 may overflow, by the largest |x| of each tensor on calibration people.
+    """Names of nodes that could overflow in FP16, given the largest |x| of each tensor on the calibration people.
 
-    A node is one where what it reads or writes comes within a factor of 4 of FP16's largest number, or where a sum
-    inside it may: a norm's of squares, a mean's of values.
+    A node qualifies if one of its inputs or outputs comes within a factor of MARGIN of FP16's maximum, or if an
+    internal sum could: the sum of squares of a norm, the sum of a mean.
     """
     limit = FP16_LARGEST / MARGIN
     return {node.name for node in graph.nodes if _reach(graph, node, amax) > limit}
 
 
 def careful_islands(graph: Graph) -> set[str]:
-    """Nodes whose sums FP16 may overflow, where there is no data that tells: norms, means and softmaxes."""
+    """FP32 islands without calibration data: all norms, means and softmaxes, whose sums could overflow in FP16."""
     return {node.name for node in graph.nodes if node.op_type in {"InstanceNormalization", "ReduceMean", "Softmax"}}
 
 
 def check_overflow(model: ModelProto, crops: NDArray[np.float32]) -> None:
-    """Run crops (N, 3, H, W) through a graph; ValueError names the first node that makes NaN or infinity."""
+    """Run the first crop of (N, 3, H, W) through a graph; ValueError names the first tensor with NaN or infinity."""
     watched = ModelProto()
     watched.CopyFrom(model)
     names = [name for node in model.graph.node if node.op_type in OVERFLOWING for name in node.output]
@@ -74,7 +74,7 @@ def check_overflow(model: ModelProto, crops: NDArray[np.float32]) -> None:
 
 
 def _reach(graph: Graph, node: NodeProto, amax: Mapping[str, float]) -> float:
-    """The largest value that this node may hold, inside or out."""
+    """Largest value that a node may take: among its inputs, its outputs and its internal sums."""
     values = [amax.get(name, 0.0) for name in (*node.input, *node.output)]
     peak = amax.get(node.input[0], 0.0) if node.input else 0.0
     if node.op_type == "InstanceNormalization":
@@ -112,19 +112,19 @@ class _Caster:
         copy = NodeProto()
         copy.CopyFrom(node)
         for index, name in enumerate(node.input):
-            fixed = index >= _FOLLOWING.get(node.op_type, len(node.input))
+            fixed = index >= _TYPED_INPUTS.get(node.op_type, len(node.input))
             copy.input[index] = self._read(name, "fp32" if fixed else own) if name in self.floats else self._plain(name)
         self.nodes.append(copy)
         self.made.update({name: own for name in node.output if name in self.floats})
 
     def _plain(self, name: str) -> str:
-        """A tensor that is no float: as it is."""
+        """The name of a non-float tensor, unchanged; if it is a constant, keep it."""
         if name in self.graph.constants:
             self.constants[name] = self.graph.constants[name]
         return name
 
     def _read(self, name: str, wanted: FloatType) -> str:
-        """A name under which a float tensor can be read in the type wanted."""
+        """Name of a float tensor in type `wanted`; adds a Cast if necessary."""
         if name in self.graph.constants:
             return self._constant(name, wanted)
         if self.made[name] == wanted:
@@ -143,7 +143,7 @@ class _Caster:
         return stored
 
     def _give_fp32(self, output: str) -> None:
-        """The graph's output under its own name, cast from what makes it."""
+        """Cast a graph output back to FP32 under its original name."""
         inside = f"{output}/{self.made[output]}"
         for node in self.nodes:
             for names in (node.input, node.output):
@@ -154,7 +154,7 @@ class _Caster:
 
 
 def _narrow(name: str, values: np.ndarray, wanted: FloatType) -> np.ndarray:
-    """Constants in another float type; ValueError where one of them becomes infinite."""
+    """Convert constants to another float type; ValueError if one becomes infinite."""
     with np.errstate(over="ignore"):
         narrowed = values.astype(_NUMPY[wanted])
     if not np.isfinite(narrowed.astype(np.float32)).all():
@@ -163,13 +163,13 @@ def _narrow(name: str, values: np.ndarray, wanted: FloatType) -> np.ndarray:
 
 
 def _float_tensors(graph: Graph) -> set[str]:
-    """Names of all tensors and constants that hold FP32, those of Q/DQ pairs (which have no shapes yet) included."""
+    """Names of all FP32 tensors and constants, including the outputs of DQs, whose types are not inferred yet."""
     floats = {name for name in graph.constants if graph.is_float(name)}
     names = {name for node in graph.nodes for name in (*node.input, *node.output)} - set(graph.constants)
     quantized = {node.output[0] for node in graph.nodes if node.op_type == "QuantizeLinear"}
-    return floats | {name for name in names if name not in quantized and name and _not_whole(graph, name)}
+    return floats | {name for name in names if name not in quantized and name and _is_float_tensor(graph, name)}
 
 
-def _not_whole(graph: Graph, name: str) -> bool:
+def _is_float_tensor(graph: Graph, name: str) -> bool:
     maker = graph.producer.get(name)
     return graph.is_float(name) or (maker is not None and maker.op_type == "DequantizeLinear")

@@ -1,4 +1,4 @@
-"""Explicit INT8: Q/DQ pairs on activations, int8 weights behind their own DQ."""
+"""Explicit INT8 quantization: Q/DQ pairs on activations, a DQ on each int8 weight."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ SMALLEST_SCALE = 2.0**-14  # FP16's smallest normal number: scales are FP16 in a
 
 @dataclass(frozen=True)
 class Scheme:
-    """How activations are held in 8 bits."""
+    """How activations are quantized to 8 bits."""
 
     unsigned: bool = False
-    """uint8, whose zero point is 0 where no value is negative: ONNX Runtime's CPU then takes a ReLU into the conv
-    before it. Otherwise int8 around 0, as TensorRT wants it."""
+    """True: uint8, with zero point 0 for tensors that are never negative, so that ONNX Runtime's CPU fuses a ReLU
+    into its conv. False: symmetric int8, as TensorRT requires."""
     outputs: bool = False
-    """Pairs on what INT8 convs put out (`placement.place`)."""
+    """Whether the outputs of INT8 convs get Q/DQ pairs too (`placement.place`)."""
 
 
 TENSORRT = Scheme()
@@ -37,10 +37,10 @@ def quantize(
     non_negative: Collection[str],
     scheme: Scheme = TENSORRT,
 ) -> ModelProto:
-    """The graph with these convs in INT8; everything else stays as it is.
+    """A copy of the graph with the convs named in `convs` in INT8; the other nodes are unchanged.
 
-    `thresholds` says for each tensor of `placement.place` where it is clipped, `non_negative` which of them never
-    was below 0. Weights are int8 by output channel (axis 0), their scales and the activations' exact in FP16.
+    `thresholds` holds the clipping value of each tensor of `placement.place`, `non_negative` the tensors that were
+    never below 0. Weights are int8 per output channel (axis 0); all scales are exact in FP16.
     """
     placement = place(graph, convs, outputs=scheme.outputs)
     writer = _Writer(graph, placement)
@@ -58,7 +58,7 @@ def quantize(
 
 
 def input_scales(graph: Graph, convs: Collection[str], thresholds: Mapping[str, float]) -> dict[str, float]:
-    """The scale of each conv's INT8 input, by the conv's path in the module tree."""
+    """Scale of each conv's INT8 input, keyed by the conv's path in the module tree."""
     amax = {tensor: max(map(thresholds.__getitem__, group)) for group in place(graph, convs).groups for tensor in group}
     chosen = [node for node in graph.nodes if node.name in convs]
     return {
@@ -68,19 +68,19 @@ def input_scales(graph: Graph, convs: Collection[str], thresholds: Mapping[str, 
 
 
 def fp16_exact(scales: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Scales rounded to numbers that FP16 holds too, so that every form of a graph has the same ones."""
+    """Scales rounded to FP16 values, so that a graph has the same scales in FP32 and in FP16."""
     return np.maximum(scales, SMALLEST_SCALE).astype(np.float16).astype(np.float32)
 
 
 def quantize_weight(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights (O, I, h, w) as int8, and the scale (O,) of each output channel."""
+    """Quantize weights (O, I, h, w): int8 weights and the scale (O,) of each output channel."""
     scales = fp16_exact(np.abs(weight).max((1, 2, 3)) / LARGEST)
     whole = np.rint(weight / scales[:, None, None, None]).clip(-LARGEST, LARGEST)
     return whole.astype(np.int8), scales
 
 
 class _Writer:
-    """Puts a new graph together from the old one's nodes."""
+    """Builds the quantized graph from the nodes of the original."""
 
     def __init__(self, graph: Graph, placement: Placement) -> None:
         self.graph, self.placement = graph, placement
@@ -89,7 +89,7 @@ class _Writer:
         self.constants: list[TensorProto] = []
 
     def add_pairs(self, group: tuple[str, ...], amax: float, *, from_zero: bool, unsigned: bool) -> None:
-        """Q and DQ for each tensor of a group, with one scale and one zero point."""
+        """Add a Q/DQ pair for each tensor of a group; all share one scale and zero point."""
         scale = fp16_exact(np.array(amax / (255 if from_zero else LARGEST)))
         zero = np.array(0 if from_zero else 128, np.uint8) if unsigned else np.array(0, np.int8)
         parameters = [self._constant(f"{group[0]}/scale", scale), self._constant(f"{group[0]}/zero_point", zero)]
@@ -101,7 +101,7 @@ class _Writer:
             ]
 
     def add_weight(self, conv: NodeProto) -> None:
-        """A conv's weight as int8 behind its DQ."""
+        """Store a conv's weight as int8 and add its DQ."""
         name = conv.input[1]
         whole, scales = quantize_weight(self.graph.constant(name))
         parameters = [
@@ -114,7 +114,7 @@ class _Writer:
         )
 
     def model(self) -> ModelProto:
-        """The new graph, in the order of the old one."""
+        """The quantized graph, its nodes in the original order."""
         nodes = [pair for tensor in self.graph.inputs for pair in self.pairs.get(tensor, [])]
         for node in self.graph.nodes:
             if node.name in self.weights:
@@ -131,12 +131,12 @@ class _Writer:
         return model
 
     def _rewired(self, node: NodeProto) -> NodeProto:
-        """A node that reads its inputs through their pairs where the placement says so."""
+        """A copy of a node that reads the dequantized tensors where the placement asks for it."""
         copy = NodeProto()
         copy.CopyFrom(node)
-        for place_of, tensor in enumerate(node.input):
+        for index, tensor in enumerate(node.input):
             if tensor in self.pairs and (node.name in self.placement.readers or tensor in self.placement.replaced):
-                copy.input[place_of] = _dequantized(tensor)
+                copy.input[index] = _dequantized(tensor)
         if node.name in self.weights:
             copy.input[1] = self.weights[node.name].output[0]
         return copy

@@ -1,4 +1,4 @@
-"""Ranges: what values each tensor of a graph takes on calibration people, collected once and kept as JSON."""
+"""Activation ranges: histograms of each tensor on the calibration people, collected once and stored as JSON."""
 
 import hashlib
 import json
@@ -24,8 +24,8 @@ from .samples import Sample, check_photographs
 from .units import convs_of, quantizable_units
 
 FORMAT = "lehrnet-ranges-1"
-LARGEST = 256 << 20  # bytes of a file; that of lehrnet_w32 has 3 million
-MOST_COUNTED = 1 << 50  # values of a bin: sums of them stay whole numbers of 64 bits
+MAX_BYTES = 256 << 20  # of a file; lehrnet_w32's has 3 million
+MAX_COUNT = 1 << 50  # of a bin: sums still fit into 64 bits
 BATCH = 8
 SAVE_EVERY = 8  # batches
 PEAK = "/largest"
@@ -34,32 +34,32 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 @dataclass
 class Ranges:
-    """Observers of the tensors that may get a Q/DQ pair, and the largest |x| of every other float tensor."""
+    """An observer for each tensor that may get a Q/DQ pair, and the largest |x| of each other float tensor."""
 
     graph: str
-    """Fingerprint of the graph that they belong to."""
+    """Fingerprint of the graph."""
     sample: Mapping[str, Any]
     seen: int = 0
-    """Batches."""
+    """Batches collected so far."""
     observers: dict[str, Observer] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
 
     def thresholds(self, method: Method) -> dict[str, float]:
-        """Where each tensor is clipped."""
+        """Clipping threshold of each observed tensor."""
         return {tensor: observer.threshold(method) for tensor, observer in self.observers.items()}
 
     @property
     def non_negative(self) -> set[str]:
-        """Tensors that never were below 0."""
+        """Observed tensors that were never below 0."""
         return {tensor for tensor, observer in self.observers.items() if observer.low >= 0}
 
     @property
     def amax(self) -> dict[str, float]:
-        """The largest |x| of every tensor."""
+        """Largest |x| of each tensor."""
         return {**self.peaks, **{tensor: observer.amax for tensor, observer in self.observers.items()}}
 
     def check(self, graph: Graph, path: Path) -> None:
-        """Raise ValueError unless they are of this graph."""
+        """Raise ValueError unless the ranges are complete and belong to `graph`; `path` is named in the error."""
         wanted = fingerprint(graph)
         if self.graph != wanted:
             raise ValueError(
@@ -84,11 +84,10 @@ def fingerprint(graph: Graph) -> str:
 def collect_ranges(
     graph: Graph, sample: Sample, spec: PoseSpec, path: Path, progress: Progress = lambda batches, _: batches
 ) -> Ranges:
-    """Run the sample through the graph and write its ranges to `path`; ranges that are there already are read.
+    """Run the sample through the graph and write its ranges to `path`; matching ranges found there are reused.
 
-    A run that was killed goes on where it was.
-    Memory is bounded by one batch of 8 people: histograms are kept, not activations. ValueError names the tensor
-    whose values are NaN or infinite, and refuses blank images and noise.
+    A killed run is resumed. Memory is bounded by one batch of 8 people, since histograms are kept instead of
+    activations. ValueError for blank images, for noise, and for NaN or infinity, naming the tensor.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     count = -(-len(sample.people) // BATCH)
@@ -116,7 +115,7 @@ def collect_ranges(
 
 
 def write_ranges(path: Path, ranges: Ranges) -> None:
-    """Write ranges, whole or not at all."""
+    """Write ranges atomically."""
     content = {
         "format": FORMAT,
         "graph": ranges.graph,
@@ -132,8 +131,8 @@ def write_ranges(path: Path, ranges: Ranges) -> None:
 
 
 def read_ranges(path: Path) -> Ranges:
-    """Read ranges; ValueError where the file is damaged or of another format."""
-    content = read_json(path, LARGEST)
+    """Read ranges; ValueError for a damaged file or another format."""
+    content = read_json(path, MAX_BYTES)
     with naming(path):
         read = parse(_Stored, content)
         observers = {name: _observer(f"tensors.{name}", facts) for name, facts in read.tensors.items()}
@@ -145,18 +144,18 @@ def read_ranges(path: Path) -> Ranges:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """An observer in the file."""
+    """An observer, as stored."""
 
     low: float
     high: float
     limit: float
     counts: Any
-    """Checked apart: there are many."""
+    """Checked in `_observer`, for speed."""
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """The file."""
+    """Content of a range file."""
 
     format: Literal["lehrnet-ranges-1"]
     graph: str
@@ -169,7 +168,7 @@ class _Stored:
 def _observer(key: str, facts: _Tensor) -> Observer:
     counts = facts.counts
     whole = isinstance(counts, list) and len(counts) == BINS
-    if not whole or not all(type(count) is int and 0 <= count <= MOST_COUNTED for count in counts):
+    if not whole or not all(type(count) is int and 0 <= count <= MAX_COUNT for count in counts):
         raise ValueError(f"{key}.counts is not a list of {BINS} numbers from 0; collect the ranges again")
     found = Observer(facts.low, facts.high, facts.limit, np.array(counts, np.int64))
     if not (found.low <= found.high and found.amax <= found.limit) or (found.limit and not found.counts.any()):
@@ -178,7 +177,7 @@ def _observer(key: str, facts: _Tensor) -> Observer:
 
 
 def _watched(graph: Graph) -> tuple[list[str], list[str]]:
-    """The tensors that get an observer, and the other ones of floats."""
+    """Names of the tensors that get an observer, and of all other float tensors."""
     convs = convs_of(quantizable_units(graph))
     placed = {tensor for group in place(graph, convs, outputs=True).groups for tensor in group}
     floats = [name for node in graph.nodes for name in node.output if graph.is_float(name)]
@@ -187,7 +186,7 @@ def _watched(graph: Graph) -> tuple[list[str], list[str]]:
 
 
 class _Instrumented:
-    """A session that gives the observed tensors whole and of every other one the largest |x|."""
+    """A session that outputs the observed tensors in full, and the largest |x| of each other float tensor."""
 
     def __init__(self, graph: Graph) -> None:
         observed, self._peaks = _watched(graph)
@@ -199,7 +198,7 @@ class _Instrumented:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def observe(self, crops: NDArray[np.float32], ranges: Ranges) -> None:
-        """Take one batch into the ranges."""
+        """Run one batch of crops (N, 3, H, W) and add its values to the ranges."""
         values = self._session.run(self._whole + [name + PEAK for name in self._peaks], {INPUT_NAME: crops})
         whole = dict(zip(self._whole, values, strict=False))
         if self._watches_input:

@@ -1,4 +1,4 @@
-"""Which people a quantizer looks at: a seeded, stratified choice of photographs, never noise."""
+"""The calibration sample: a seeded, stratified choice of people on photographs, never noise."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,22 +21,22 @@ SMOOTHEST_NOISE = 0.5  # correlation of neighbouring pixels; photographs have 0.
 
 @dataclass(frozen=True)
 class Sample:
-    """Some people of a data folder, and how they were chosen."""
+    """People of a data folder, and the seed by which they were chosen."""
 
     people: PoseData
     seed: int
 
     def batches(self, spec: PoseSpec, batch: int) -> Iterator[LabelledBatch]:
-        """Crops made as the runtime makes them, with their labels, in a fixed order."""
+        """Labelled crops in batches of `batch`, cropped as the runtime does it, in a fixed order."""
         return labelled_batches(self.people, spec, repeat(batch))
 
     @property
     def labelled(self) -> bool:
-        """Whether anyone has keypoints, so that there can be an AP."""
+        """Whether any person has keypoint labels, without which there is no AP."""
         return bool((self.people.keypoints[..., 2] > 0).any())
 
     def facts(self) -> dict[str, object]:
-        """What was sampled, for a file that depends on it."""
+        """Label file, its SHA-256, seed and person ids: they identify the sample in the files made from it."""
         labels = self.people.labels
         return {
             "labels": labels.name,
@@ -47,10 +47,10 @@ class Sample:
 
 
 def read_people(folder: Path, spec: PoseSpec, *, held_out: bool = False) -> PoseData:
-    """Everyone with keypoints of a COCO or an MPII folder, image by image; everyone with a box where none has any.
+    """Read the people of a COCO or an MPII folder, sorted by image: those with keypoints, or all if none has any.
 
-    `held_out` takes only the images that training leaves out (`pose.data.is_held_out`). ValueError where there are
-    too few to calibrate on, or where another skeleton is labelled.
+    `held_out` takes only the images that training leaves out (`pose.data.is_held_out`). ValueError for fewer than
+    FEWEST_PEOPLE people, or for labels of another skeleton.
     """
     people = labels.read_people(folder, spec, purpose="train")
     people = people.with_keypoints() if len(people.with_keypoints()) else people
@@ -65,28 +65,28 @@ def read_people(folder: Path, spec: PoseSpec, *, held_out: bool = False) -> Pose
 
 
 def divide(people: PoseData, calibration: int, judged: int, seed: int = 0) -> tuple[Sample, Sample]:
-    """People to collect ranges on, and others to judge precisions on; nobody is in both.
+    """Two disjoint samples: one to collect ranges on, one to judge precisions on.
 
-    Where there are too few, each part shrinks in proportion.
+    If there are fewer than `calibration` + `judged` people, both samples shrink in proportion.
     """
     share = min(1.0, len(people) / (calibration + judged))
     rng = np.random.default_rng(seed)
-    first = stratified(_sizes(people), np.arange(len(people)), max(1, int(share * calibration)), rng)
+    first = stratified(_box_areas(people), np.arange(len(people)), max(1, int(share * calibration)), rng)
     others = np.setdiff1d(np.arange(len(people)), first)
-    second = stratified(_sizes(people), others, max(1, min(len(others), int(share * judged))), rng)
+    second = stratified(_box_areas(people), others, max(1, min(len(others), int(share * judged))), rng)
     return Sample(people.take(first), seed), Sample(people.take(second), seed)
 
 
 def stratified(
     sizes: NDArray[np.float64], rows: NDArray[np.integer], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """`count` of the rows, one at random from each of `count` equal classes of size; in ascending order."""
+    """Sample `count` rows: sort by box area, cut into `count` equal strata, draw one of each; in ascending order."""
     ordered = rows[np.argsort(sizes[rows], kind="stable")]
     return np.sort([rng.choice(part) for part in np.array_split(ordered, min(count, len(rows)))])
 
 
 def check_photographs(crops: NDArray[np.float32]) -> None:
-    """Raise ValueError for crops (N, 3, H, W) that are blank or noise: ranges of such would mean nothing."""
+    """Raise ValueError for crops (N, 3, H, W) that are blank or noise: their ranges would be useless."""
     left, right = crops[..., :-1] - crops.mean(), crops[..., 1:] - crops.mean()
     energy = float(np.square(left).mean())
     if energy < 1e-6:
@@ -99,5 +99,5 @@ def check_photographs(crops: NDArray[np.float32]) -> None:
         )
 
 
-def _sizes(people: PoseData) -> NDArray[np.float64]:
+def _box_areas(people: PoseData) -> NDArray[np.float64]:
     return (people.boxes[:, 2:] - people.boxes[:, :2]).prod(1)

@@ -1,4 +1,4 @@
-"""How long a graph takes on a device that is not here: a roofline of its convs. Modelled, never measured."""
+"""Roofline model of a graph's latency on an embedded target. Modelled, never measured."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ BYTES: Mapping[Width, int] = {"int8": 1, "fp16": 2, "fp32": 4}
 
 @dataclass(frozen=True)
 class Target:
-    """Peak rates by a data sheet; what counts is how they compare."""
+    """Peak rates of a device, from its data sheet; only their ratios matter here."""
 
     name: str
     macs_per_s: Mapping[Width, float]
@@ -30,22 +30,22 @@ ORIN_NANO = Target("Jetson Orin Nano 8 GB", {"int8": 10e12, "fp16": 5e12, "fp32"
 def modelled_seconds(
     graph: Graph, int8: Collection[str] = (), other: Width = "fp16", target: Target = ORIN_NANO
 ) -> float:
-    """Seconds for one crop: for each node the longer of its arithmetic and of its traffic, added up.
+    """Modelled seconds for one crop: the sum over all nodes of max(compute time, memory time).
 
-    The convs named in `int8` read and compute in INT8; what they write is read in INT8 too where all of its readers
-    are such convs. Whatever else there is runs in `other`. Fusion is not modelled, so the ratio of two mixes counts.
+    The convs named in `int8` read and compute in INT8; a tensor is INT8 in memory if all of its readers are such
+    convs. All other nodes run in `other`. Fusion is not modelled, so only ratios of two results are meaningful.
     """
     return sum(node_seconds(graph, node, target, "int8" if node.name in int8 else other, int8) for node in graph.nodes)
 
 
 def node_seconds(graph: Graph, node: NodeProto, target: Target, width: Width, int8: Collection[str] = ()) -> float:
-    """Seconds of one node for one crop: the longer of its arithmetic and of its traffic."""
+    """Modelled seconds of one node for one crop: max(compute time, memory time)."""
     traffic = sum(node_bytes(graph, node, width, int8))
     return max(graph.macs(node) / target.macs_per_s[width], traffic / target.bytes_per_s)
 
 
 def node_bytes(graph: Graph, node: NodeProto, width: Width, int8: Collection[str] = ()) -> tuple[int, int]:
-    """Bytes of a node's weights, and of the maps that it reads and writes for one crop."""
+    """Memory traffic of a node for one crop, bytes: its weights, and the maps that it reads and writes."""
     wide: Width = "fp16" if width == "int8" else width
     weights = maps = 0
     for name in (*node.input, *node.output):

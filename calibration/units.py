@@ -1,4 +1,4 @@
-"""Units of the network: the parts whose precision is chosen as one, named by their place in the module tree."""
+"""Quantizable units: groups of convs that share one precision, named by their path in the module tree."""
 
 import re
 from collections import defaultdict
@@ -10,7 +10,8 @@ from onnx import NodeProto
 from .graph import Graph
 
 ATTENTION = "/attention/"
-"""In a node's name: part of EMA, whose softmax, norm and sigmoid int8 would destroy (docs/decisions/0006)."""
+"""Marks nodes of EMA, which is never quantized: INT8 would destroy its softmax, norm and sigmoid
+(docs/decisions/0006)."""
 UNIT = re.compile(
     r"/(stem|head|transition\d|stage1/stage1\.\d+|stage\d/exchanges\.\d+/branches\.\d+|stage\d/exchanges\.\d+/paths)\b"
 )
@@ -18,20 +19,20 @@ UNIT = re.compile(
 
 @dataclass(frozen=True)
 class Unit:
-    """Convs that become INT8 together."""
+    """A group of convs that become INT8 together."""
 
     name: str
     """Such as stage3.exchanges.0.branches.1."""
     convs: tuple[str, ...]
-    """Names of their nodes."""
+    """Node names."""
     macs: int
     """Multiply-adds of these convs for one crop."""
 
 
 def quantizable_units(graph: Graph) -> tuple[Unit, ...]:
-    """The units in the order of the graph: a stem, a Bottleneck, a branch or an exchange of one module, ...
+    """The units in graph order: the stem, a Bottleneck, a branch or the fusion paths of one exchange module, ...
 
-    ValueError where no node carries a name of this network: only graphs of `lehrnet export` can be divided.
+    ValueError for a graph without this network's node names: only those of `lehrnet export` can be divided.
     """
     members: dict[str, list[NodeProto]] = defaultdict(list)
     for node in graph.nodes:
@@ -46,12 +47,12 @@ def quantizable_units(graph: Graph) -> tuple[Unit, ...]:
 
 
 def convs_of(units: Iterable[Unit]) -> set[str]:
-    """The names of all convs of some units."""
+    """Node names of all convs of `units`."""
     return {name for unit in units for name in unit.convs}
 
 
 def unit_of(node: str) -> str:
-    """The unit's name of a node's; empty where it is of none."""
+    """Name of the unit that a node belongs to; empty if none."""
     found = UNIT.match(node)
     if found is None:
         return ""
@@ -59,5 +60,5 @@ def unit_of(node: str) -> str:
 
 
 def total_macs(graph: Graph) -> int:
-    """Multiply-adds of all the graph's convs and matrix products, EMA's among them."""
+    """Multiply-adds of all convs and matrix products of a graph, including EMA's, for one crop."""
     return sum(map(graph.macs, graph.nodes))

@@ -17,7 +17,7 @@ from .command import BAD_INPUT, INTERRUPTED, OUR_FAULT, TERMINATED
 
 COMMANDS = (*networks.COMMANDS, *training.COMMANDS, *running.COMMANDS, *engines.COMMANDS, *measuring.COMMANDS)
 JOBS = {
-    "make a network and its bundle": ("data", "pack", "train", "finetune", "export", "build-engine"),
+    "train a network and export its bundle": ("data", "pack", "train", "finetune", "export", "build-engine"),
     "check it": ("verify", "evaluate", "doctor"),
     "run it": ("predict", "demo"),
     "measure it": ("info", "bench", "tune"),
@@ -27,19 +27,19 @@ examples:
   lehrnet info                                    what the default network costs, beside the paper
   lehrnet export weights.safetensors --out bundle
   lehrnet verify bundle --data coco/              ONNX against PyTorch, on photographs
-  lehrnet predict bundle photo.jpg --out out/     keypoints.json and a picture
+  lehrnet predict bundle photo.jpg --out out/     keypoints.json and a drawing
 """
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception: what is half done is taken away on its way up."""
+    """SIGTERM as an exception, so that unfinished files are removed while it propagates."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return its exit code.
 
-    The exit code is 0; 1 when a check or some of many items failed; 2 for a caller's mistake or what the machine
-    lacks; 3 for a fault of lehrnet's own; 130 and 143 when a signal ended it.
+    0: success; 1: a check or some of the items failed; 2: invalid input or a missing requirement; 3: a bug in lehrnet;
+    130 or 143: ended by SIGINT or SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     chosen = next((argument for argument in arguments if not argument.startswith("-")), "")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             verbose = options.verbose
             _log_printable(logging.INFO if verbose else logging.WARNING)
             return options.run(options)
-    except BrokenPipeError:  # `lehrnet ... | head` has seen enough
+    except BrokenPipeError:  # the reader of the pipe has exited, as in `lehrnet ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD_INPUT
     except (ValueError, RuntimeError, OSError, ImportError) as error:
@@ -61,12 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
         print("lehrnet: interrupted", file=sys.stderr)
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
     except Exception as error:
-        said = f"{type(error).__name__}: {error}; this is a fault of lehrnet {__version__}: please report it"
-        return _failed(said if verbose else f"{said}, with what -v shows", OUR_FAULT, verbose)
+        said = f"{type(error).__name__}: {error}; this is a bug in lehrnet {__version__}: please report it"
+        return _failed(said if verbose else f"{said}, with the output of -v", OUR_FAULT, verbose)
 
 
 def _failed(text: str, code: int, verbose: bool = False) -> int:
-    """Say on one line what went wrong, with the traceback before it where it was asked for."""
+    """Print an error on one line, preceded by the traceback if `verbose`, and return the exit code."""
     if verbose:
         traceback.print_exc()
     print(f"lehrnet: error: {printable(text)}", file=sys.stderr)
@@ -75,7 +75,7 @@ def _failed(text: str, code: int, verbose: bool = False) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the command as an exception does, so that scratch files are removed."""
+    """Turn SIGTERM into an exception, so that unfinished files are removed."""
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
@@ -92,7 +92,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _log_printable(level: int) -> None:
-    """Log to standard error, where no name in a file can steer the terminal."""
+    """Log to standard error with control characters escaped, since file names may contain terminal sequences."""
 
     class Printable(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
@@ -104,7 +104,7 @@ def _log_printable(level: int) -> None:
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:
-    """The parser; only the chosen command gets its arguments, so that `predict` never imports what `info` needs."""
+    """The parser. Only the chosen command gets its arguments, so that other commands' imports are not loaded."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         "lehrnet",
@@ -114,11 +114,11 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         formatter_class=form,
     )
     parser.add_argument("--version", action="version", version=f"lehrnet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(required=True, prog="lehrnet", metavar="COMMAND", help=argparse.SUPPRESS)
     for command in COMMANDS:
         epilog = f"example:\n  {command.example}"
         added = commands.add_parser(command.name, description=command.text, epilog=epilog, formatter_class=form)
-        added.add_argument("-v", "--verbose", action="store_true", help="say what happens")
+        added.add_argument("-v", "--verbose", action="store_true", help="log progress, and show tracebacks")
         if command.name == chosen:
             command.add_arguments(added)
             added.set_defaults(run=command.run)
@@ -126,9 +126,9 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 
 
 def _overview() -> str:
-    """The commands by job."""
+    """The list of commands, grouped by job."""
     texts = {command.name: command.text for command in COMMANDS}
-    lines = ["Deploy LE-HRNet, a light pose network: train, export, calibrate, run, measure.", ""]
+    lines = ["Edge-deployment toolkit for LE-HRNet, a light human-pose network.", ""]
     for job, names in JOBS.items():
         lines += [f"{job}:", *(f"  {name:13} {texts[name]}" for name in names), ""]
-    return "\n".join([*lines, "`lehrnet COMMAND --help` has the options of each, with an example."])
+    return "\n".join([*lines, "`lehrnet COMMAND --help` shows a command's options and an example."])

@@ -1,4 +1,4 @@
-"""What a sub-command is, and how its arguments are read."""
+"""Subcommands: their definition, shared arguments and argument types."""
 
 import argparse
 import math
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from ..pose.batches import BadPicture
 
 CHECK_FAILED, BAD_INPUT, OUR_FAULT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
-"""Exit codes: a check or some items failed, the caller's mistake, ours, SIGINT, SIGTERM."""
+"""Exit codes: a check or some items failed, invalid input, a bug in lehrnet, SIGINT, SIGTERM."""
 SHOWN = 10
-"""Bad items that are listed; all of them stand in the result."""
+"""Number of bad items that are printed; the result has all of them."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command."""
+    """A subcommand."""
 
     name: str
     text: str
@@ -31,12 +31,12 @@ class Command:
 
 
 def folders(text: str) -> list[Path]:
-    """Comma-separated paths."""
+    """Parse comma-separated paths."""
     return [Path(name) for name in text.split(",")]
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width of "256x192"."""
+    """Parse "256x192" to (height, width)."""
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 256x192")
@@ -44,7 +44,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def number(text: str) -> float:
-    """A finite number."""
+    """Parse a finite number."""
     try:
         found = float(text)
     except ValueError:
@@ -55,7 +55,7 @@ def number(text: str) -> float:
 
 
 def shares(text: str) -> dict[str, float]:
-    """The numbers of "coco=2,lspe=0.5"."""
+    """Parse "coco=2,lspe=0.5" to a mapping."""
     pairs = [pair.partition("=") for pair in text.split(",")]
     try:
         return {name: float(number) for name, _, number in pairs}
@@ -64,25 +64,25 @@ def shares(text: str) -> dict[str, float]:
 
 
 def bundle_or_default(path: Path | None) -> Path:
-    """The bundle named, or the shipped default's."""
+    """The given bundle, or that of the shipped weights, exported on first use."""
     if path is not None:
         return path
     try:
         from ..export.default import default_bundle
     except ImportError as error:
         raise ImportError(
-            f"no bundle was named, and the shipped weights become one only with the export tools ({error}); "
-            "pip install 'lehrnet[export]', or name a bundle"
+            f"no bundle was given, and exporting the shipped weights needs the export tools ({error}): "
+            "pip install 'lehrnet[export]', or give a bundle"
         ) from error
     return default_bundle()
 
 
 def renamed(parser: "argparse._ActionsContainer", old: str, new: str, **options: Any) -> None:
-    """Let an option's old name work for one release, with a note."""
+    """Keep an option's old name for one release, with a deprecation note."""
 
     class Renamed(argparse.Action):
         def __call__(self, _: object, namespace: argparse.Namespace, values: object, __: object = None) -> None:
-            print(f"lehrnet: {old} is called {new} now; the old name goes with the next release", file=sys.stderr)
+            print(f"lehrnet: {old} is deprecated: use {new}; the next release removes the old name", file=sys.stderr)
             setattr(namespace, self.dest, values)
 
     dest = new.removeprefix("--").replace("-", "_")
@@ -90,40 +90,40 @@ def renamed(parser: "argparse._ActionsContainer", old: str, new: str, **options:
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
-    """What is run, and on what."""
+    """Add the artefact to run, the device and its settings."""
     parser.add_argument(
         "--artefact",
         default="fp32",
         metavar="NAME",
-        help="of the bundle: fp32, int8, an engine, ...; or fastest, or torch_fp16 (%(default)s)",
+        help="artefact of the bundle to run: fp32, int8, an engine, fastest, torch_fp16, ... (%(default)s)",
     )
     renamed(parser, "--precision", "--artefact")
     add_device(parser)
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
     add_trust(parser)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Where networks run."""
+    """Add the device."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 or auto (%(default)s)")
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Whether engines may run."""
+    """Add the permission to run engines."""
     parser.add_argument(
         "--trust-engine",
         nargs="?",
         const=True,
         default=False,
         metavar="SHA256",
-        help="let an engine run, which is code: any, or the one of this hash",
+        help="allow running an engine, which is executable code: any, or only the one with this hash",
     )
 
 
 def report_bad(bad: "Sequence[BadPicture]") -> int:
-    """List what could not be used on standard error; the exit code."""
+    """List unusable images on standard error and return the exit code."""
     for each in bad[:SHOWN]:
         print(printable(f"lehrnet: {each.reason}"), file=sys.stderr)
     if bad:
-        print(f"lehrnet: {len(bad)} images could not be used; the others' results are whole", file=sys.stderr)
+        print(f"lehrnet: {len(bad)} images could not be used; the results of the others are complete", file=sys.stderr)
     return CHECK_FAILED if bad else 0

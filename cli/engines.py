@@ -1,4 +1,4 @@
-"""Commands about devices and their engines: build-engine, tune, doctor."""
+"""Commands for devices and engines: build-engine, tune, doctor."""
 
 import argparse
 import json
@@ -18,26 +18,36 @@ def _add_build_engine(parser: argparse.ArgumentParser) -> None:
         "--library",
         choices=("auto", "tensorrt", "tensorrt-rtx"),
         default="auto",
-        help="auto takes TensorRT where it is, else RTX",
+        help="auto: TensorRT if installed, else TensorRT-RTX",
     )
     buckets = ",".join(map(str, BUCKETS))
-    parser.add_argument("--batches", default=buckets, help="upper ends of the profiles (%(default)s)")
-    parser.add_argument("--workspace", type=int, metavar="MIB", help="for the builder's tactics (the library's limit)")
-    parser.add_argument("--version-compatible", action="store_true", help="for later versions of the same major one")
+    parser.add_argument("--batches", default=buckets, help="largest batch of each optimization profile (%(default)s)")
+    parser.add_argument(
+        "--workspace", type=int, metavar="MIB", help="memory limit of the builder (default: the library's)"
+    )
+    parser.add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="allow later versions of the same major version to run the engine",
+    )
     tensorrt = parser.add_argument_group("TensorRT")
     tensorrt.add_argument(
         "--hardware-compatibility",
         choices=("none", "ampere_plus", "same_compute_capability"),
         default="none",
-        help="other GPUs that may run it (%(default)s)",
+        help="other GPUs that may run the engine (%(default)s)",
     )
-    tensorrt.add_argument("--dla-core", type=int, metavar="CORE", help="of an AGX Orin or a Xavier; the GPU helps")
+    tensorrt.add_argument(
+        "--dla-core", type=int, metavar="CORE", help="run on this DLA core of an AGX Orin or Xavier, with GPU fallback"
+    )
     renamed(tensorrt, "--hardware", "--hardware-compatibility")
     renamed(tensorrt, "--dla", "--dla-core", type=int)
-    tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help="read before, written after")
+    tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help="timing cache to read and update")
     rtx = parser.add_argument_group("TensorRT-RTX, which builds without a GPU")
-    rtx.add_argument("--capabilities", metavar="C,C", help="compute capabilities, such as 8.6,8.9,12.0 (all from 8.0)")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    rtx.add_argument(
+        "--capabilities", metavar="C,C", help="compute capabilities, such as 8.6,8.9,12.0 (default: all from 8.0)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _build_engine(options: argparse.Namespace) -> int:
@@ -72,15 +82,19 @@ def _build_engine(options: argparse.Namespace) -> int:
 
 
 def _add_tune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="best with forms to choose from: export --forms")
-    parser.add_argument("--precision", default="fp32", help="whose equal graphs and engines compete (%(default)s)")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle, ideally exported with --forms")
+    parser.add_argument(
+        "--precision", default="fp32", help="precision of the graphs and engines to compare (%(default)s)"
+    )
     add_device(parser)
-    parser.add_argument("--batch", type=int, default=8, help="people at once (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--batch", type=int, default=8, help="people per batch (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds after a warm-up (%(default)s)")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
     add_trust(parser)
-    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="write the figures and the machine's properties as JSON"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _tune(options: argparse.Namespace) -> int:
@@ -105,8 +119,10 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="also: which of its files run here")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "bundle", type=Path, nargs="?", metavar="BUNDLE", help="check which files of this bundle run here"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -129,21 +145,21 @@ def _doctor(options: argparse.Namespace) -> int:
 COMMANDS = (
     Command(
         "build-engine",
-        "Build a TensorRT engine of a bundle's graph into the bundle.",
+        "Build a TensorRT engine from a bundle's graph and add it to the bundle.",
         "lehrnet build-engine bundle --artefact fp16 --library tensorrt-rtx --capabilities 8.9",
         _add_build_engine,
         _build_engine,
     ),
     Command(
         "tune",
-        "Time a bundle's equal graphs here and keep the fastest as artefact `fastest`.",
+        "Time a bundle's equal graphs on this device and store the fastest as artefact `fastest`.",
         "lehrnet tune bundle --device cpu --batch 1",
         _add_tune,
         _tune,
     ),
     Command(
         "doctor",
-        "Say which backends work on this machine, and what mends the others.",
+        "Check which backends work on this machine, and how to fix the others.",
         "lehrnet doctor bundle",
         _add_doctor,
         _doctor,

@@ -1,4 +1,4 @@
-"""Commands about speed: bench."""
+"""The command for speed measurements: bench."""
 
 import argparse
 import json
@@ -12,37 +12,61 @@ if TYPE_CHECKING:
     from ..benchmarks.latency import Subject
 
 
-LARGEST = 4096  # people at once
+MAX_NUMBER = 4096  # of people or streams at once
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help="the shipped default's if absent")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--training", type=Path, metavar="PACK", help="people a second of training steps and loader")
-    what.add_argument("--paper", action="store_true", help="every network of the paper's tables: cost and latency")
-    what.add_argument(
-        "--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two results: 1 if something got worse"
+    parser.add_argument(
+        "bundles", type=Path, nargs="*", metavar="BUNDLE", help="bundles; default: that of the shipped weights"
     )
-    parser.add_argument("--artefacts", default="fp32", help="of the bundles, comma-separated (%(default)s)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--training", type=Path, metavar="PACK", help="measure training steps and the loader on a pack")
+    what.add_argument(
+        "--paper", action="store_true", help="measure cost and latency of all networks in the paper's tables"
+    )
+    what.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="compare two results; exit code 1 if a figure got worse",
+    )
+    parser.add_argument("--artefacts", default="fp32", help="artefacts of the bundles, comma-separated (%(default)s)")
     renamed(parser, "--precisions", "--artefacts")
-    parser.add_argument("--batch", help="people in a frame, comma-separated (1,8); with --training in a step (32)")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="for --paper: AP of the shipped weights on it")
+    parser.add_argument(
+        "--batch", help="people per frame, comma-separated (1,8); with --training: people per step (32)"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="for --paper: data folder to evaluate the shipped weights on"
+    )
     parser.add_argument("--networks", help="for --paper: variants and rivals, comma-separated (all)")
-    parser.add_argument("--rounds", type=int, default=20, help="interleaved, after a warm-up (%(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds after a warm-up (%(default)s)")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
     add_trust(parser)
-    parser.add_argument("--streams", metavar="N,N", help="at once, for the saturated rate (1,2,4... to the cores)")
-    parser.add_argument("--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training (%(default)s)")
-    parser.add_argument("--size", type=size, default=(128, 96), metavar="HxW", help="crop for --training (128x96)")
-    parser.add_argument("--steps", type=int, default=5, help="of --training, after a warm-up (%(default)s)")
-    parser.add_argument("--bf16", action="store_true", help="for --training, as `lehrnet train` takes it")
+    parser.add_argument(
+        "--streams", metavar="N,N", help="numbers of parallel streams for the throughput (1,2,4... up to the cores)"
+    )
+    parser.add_argument(
+        "--variants", default="lehrnet_w32,lehrnet_w32_lean", help="for --training: variants (%(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=size, default=(128, 96), metavar="HxW", help="for --training: input size (128x96)"
+    )
+    parser.add_argument("--steps", type=int, default=5, help="for --training: steps after a warm-up (%(default)s)")
+    parser.add_argument("--bf16", action="store_true", help="for --training: bfloat16, as in `lehrnet train`")
     add_device(parser)
-    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
-    parser.add_argument("--sustained", type=number, metavar="MIN", help="also: the rate kept up for so many minutes")
-    parser.add_argument("--power-modes", metavar="M,M", help="with --sustained on a Jetson: nvpmodel's modes, in turn")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page of the figures and of --results")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="write the figures and the machine's properties as JSON"
+    )
+    parser.add_argument(
+        "--sustained", type=number, metavar="MIN", help="also measure the sustained rate over this many minutes"
+    )
+    parser.add_argument("--power-modes", metavar="M,M", help="with --sustained on a Jetson: nvpmodel modes to measure")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write an HTML report of the figures and of --results"
+    )
     parser.add_argument("--results", type=Path, nargs="+", default=[], metavar="FILE", help="more results for --html")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -97,9 +121,9 @@ def _latency(options: argparse.Namespace) -> int:
 
 
 def _atlas(options: argparse.Namespace, subject: "Subject", batch: int, facts: dict[str, Any]) -> list[str]:
-    """Add the atlas to the facts and give it as text; nothing where this machine cannot read graphs."""
+    """Measure the atlas, add it to the facts and return it as text, or the reason why it is missing."""
     if "fp32" not in subject.bundle.artefacts or subject.estimator.session.device != "cpu":
-        return ["no atlas: it is that of an FP32 graph on the CPU"]
+        return ["no atlas: it needs an FP32 graph on the CPU"]
     try:
         from ..benchmarks import atlas
         from ..model.config import VARIANTS
@@ -112,7 +136,7 @@ def _atlas(options: argparse.Namespace, subject: "Subject", batch: int, facts: d
 
 
 def _sustained(options: argparse.Namespace, subject: "Subject", people: int) -> dict[str, Any]:
-    """By power mode, or as the machine stands."""
+    """Sustained rate by power mode, or in the current mode."""
     from ..benchmarks import sustained
 
     def run() -> dict[str, Any]:
@@ -127,7 +151,7 @@ def _sustained(options: argparse.Namespace, subject: "Subject", people: int) -> 
 
 
 def _keep(options: argparse.Namespace, command: str, facts: dict[str, Any]) -> None:
-    """Write the result and the page, where asked."""
+    """Write the result and the HTML report if asked for."""
     from ..benchmarks.compare import read_result
     from ..benchmarks.results import result_of, write_result
 
@@ -200,17 +224,17 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _whole_numbers(text: str) -> list[int]:
-    """The numbers of "1,8"; ValueError unless all are at least 1."""
+    """Parse "1,8"; ValueError unless all numbers are from 1 to MAX_NUMBER."""
     numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
-    if not 1 <= min(numbers) <= max(numbers) <= LARGEST:
-        raise ValueError(f"batch is {text!r}, expected whole numbers from 1 to {LARGEST}, such as 1,8")
+    if not 1 <= min(numbers) <= max(numbers) <= MAX_NUMBER:
+        raise ValueError(f"batch is {text!r}, expected whole numbers from 1 to {MAX_NUMBER}, such as 1,8")
     return numbers
 
 
 COMMANDS = (
     Command(
         "bench",
-        "Measure speed, by stage and person; compare results.",
+        "Measure latency by stage, throughput and training speed; compare results.",
         "lehrnet bench bundle --artefacts fp32,int8_cpu --batch 1,8 --result new.json",
         _add_bench,
         _bench,

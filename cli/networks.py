@@ -1,4 +1,4 @@
-"""Commands about a network and its bundle: info, export, verify."""
+"""Commands for networks and bundles: info, export, finetune, verify."""
 
 import argparse
 import json
@@ -12,10 +12,14 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
     from ..pose.spec import PoseSpec
 
     parser.add_argument("variant", nargs="?", default=DEFAULT_VARIANT, help=f"one of {', '.join(VARIANTS)}")
-    parser.add_argument("--size", type=size, default=PoseSpec.input_size, metavar="HxW", help="crop, px (256x192)")
-    parser.add_argument("--joints", type=int, default=NetworkConfig.joints, help="heatmaps (%(default)s)")
-    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--size", type=size, default=PoseSpec.input_size, metavar="HxW", help="input size, px (256x192)"
+    )
+    parser.add_argument("--joints", type=int, default=NetworkConfig.joints, help="number of joints (%(default)s)")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="write the figures and the machine's properties as JSON"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -36,16 +40,18 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
     parser.add_argument("--untrained", action="store_true", help="random weights instead of a checkpoint")
     parser.add_argument("--joints", type=int, help="refuse a checkpoint with another number of joints")
-    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write")
     parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
     parser.add_argument(
         "--forms", action="store_true", help="add equal forms of FP32 and FP16 for `lehrnet tune` to choose from"
     )
-    parser.add_argument("--whole", action="store_true", help="add graphs from pixels, and from crops, to keypoints")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="verify on these photographs, not on noise")
+    parser.add_argument(
+        "--whole", action="store_true", help="add graphs from frames to keypoints and from crops to keypoints"
+    )
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="data folder to verify on, instead of noise")
     add_calibration(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace a bundle that stands there")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -96,14 +102,16 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     from .calibrating import add_calibration, add_checkpoint
 
     add_checkpoint(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the .safetensors to write")
-    parser.add_argument("--steps", type=int, default=Tuning.steps, help="(%(default)s)")
-    parser.add_argument("--batch", type=int, default=Tuning.batch, help="people in a step (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help=".safetensors file to write")
+    parser.add_argument("--steps", type=int, default=Tuning.steps, help="number of steps (%(default)s)")
+    parser.add_argument("--batch", type=int, default=Tuning.batch, help="people per step (%(default)s)")
     parser.add_argument("--lr", type=number, default=Tuning.learning_rate, help="learning rate (%(default)s)")
     renamed(parser, "--rate", "--lr", type=number)
     add_calibration(parser)
-    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="write the figures and the machine's properties as JSON"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _finetune(options: argparse.Namespace) -> int:
@@ -136,7 +144,7 @@ def _finetune(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(facts))
     else:
-        print(f"{options.out}: everything in INT8, against the first FP32 network")
+        print(f"{options.out}: all units in INT8, against the original FP32 network")
         for name, drift in zip(("before", "after"), drifts, strict=True):
             ap = "" if drift.ap is None else f", AP {drift.ap:.4f} of {drift.reference_ap:.4f}"
             print(f"  {name:6} OKS drop {drift.oks_drop:.4f}, p99 {drift.p99_px:.1f} px{ap}")
@@ -144,10 +152,12 @@ def _finetune(options: argparse.Namespace) -> int:
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, nargs="?", help="a bundle's folder; the shipped default's if absent")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="COCO data folder; without it, noise")
-    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("bundle", type=Path, nargs="?", help="a bundle; default: that of the shipped weights")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="data folder to verify on; default: noise")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="write the figures and the machine's properties as JSON"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -163,7 +173,7 @@ def _verify(options: argparse.Namespace) -> int:
     refuse_inputs({"--result": options.result}, [root, options.data])
     bundle = open_bundle(root)
     crops = photograph_crops(options.data, bundle.spec) if options.data else None
-    crops = crops and tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only where a person watches
+    crops = crops and tqdm(crops, desc="verifying", unit="batch", disable=None)  # None: only on a terminal
     ladder = verify_bundle(bundle, crops)
     facts = [rung.facts() for rung in ladder]
     if options.result:
@@ -175,24 +185,24 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 COMMANDS = (
-    Command("info", "Parameters and multiply-adds by stage.", "lehrnet info hrnet_w32 --json", _add_info, _info),
+    Command("info", "Show parameters and multiply-adds by stage.", "lehrnet info hrnet_w32 --json", _add_info, _info),
     Command(
         "export",
-        "Write a bundle from a checkpoint.",
+        "Export a checkpoint to a bundle.",
         "lehrnet export weights.safetensors --out bundle --precisions fp32,fp16,int8 --calibration coco/",
         _add_export,
         _export,
     ),
     Command(
         "finetune",
-        "Fine-tune a network with quantization in the loop (QAT), so that INT8 costs it less.",
+        "Fine-tune a network with simulated quantization (QAT) to reduce the accuracy drop of INT8.",
         "lehrnet finetune weights.safetensors --calibration coco/ --out tuned.safetensors",
         _add_finetune,
         _finetune,
     ),
     Command(
         "verify",
-        "Prove a bundle's graphs equal to its weights.",
+        "Compare a bundle's graphs with its PyTorch weights.",
         "lehrnet verify bundle --data coco/",
         _add_verify,
         _verify,

@@ -1,29 +1,39 @@
-"""Commands about running a bundle: predict, demo."""
+"""Commands that run a bundle: predict, demo."""
 
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .command import CHECK_FAILED, Command, add_running, bundle_or_default, number, renamed, report_bad
+
+if TYPE_CHECKING:
+    from ..runtime.predict import Summary
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     from ..pose.pictures import MAX_PIXELS
     from ..runtime.draw import MIN_SCORE
 
-    parser.add_argument("bundle", type=Path, nargs="?", help="a bundle's folder; the shipped default's if absent")
-    parser.add_argument("source", type=Path, metavar="IMAGE|FOLDER", help="what to look at; subfolders too")
+    parser.add_argument("bundle", type=Path, nargs="?", help="a bundle; default: that of the shipped weights")
     parser.add_argument(
-        "--boxes", type=Path, metavar="FILE", help="people: COCO JSON or xyxy JSON; else the whole image"
+        "source", type=Path, metavar="IMAGE|FOLDER", help="image, or folder of images with its subfolders"
     )
-    parser.add_argument("--person-category", type=int, metavar="ID", help="of detections, where it is not 1")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write keypoints.json and a picture for each image")
+    parser.add_argument(
+        "--boxes", type=Path, metavar="FILE", help="person boxes: COCO JSON or xyxy JSON; default: the whole image"
+    )
+    parser.add_argument("--person-category", type=int, metavar="ID", help="person category of detections, if not 1")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write keypoints.json and a drawing of each image")
     add_running(parser)
-    parser.add_argument("--fallback", metavar="PRECISION", help="what may run where that cannot, such as fp32")
+    parser.add_argument("--fallback", metavar="NAME", help="artefact to run if the first cannot, such as fp32")
     renamed(parser, "--otherwise", "--fallback")
-    parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, steadier")
-    parser.add_argument("--nms", action="store_true", help="drop people who were found twice, by OKS")
-    parser.add_argument("--min-score", type=number, default=MIN_SCORE, help="of a joint that is drawn (%(default)s)")
+    parser.add_argument(
+        "--flip", action="store_true", help="flip test: also run the mirrored crops; slower, more accurate"
+    )
+    parser.add_argument("--nms", action="store_true", help="suppress duplicate people by OKS-NMS")
+    parser.add_argument(
+        "--min-score", type=number, default=MIN_SCORE, help="lowest score of a drawn joint (%(default)s)"
+    )
     parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger images (%(default)s)"
     )
@@ -68,17 +78,21 @@ def _predict(options: argparse.Namespace) -> int:
             lines.seek(0)
             print("[", *(("," if number else "") + line.strip() for number, line in enumerate(lines)), "]", sep="\n")
         else:
-            where = f", written to {options.out}" if options.out else "; --out DIR or --json shows them"
-            missed = f" ({found.without_boxes} more without boxes)" if found.without_boxes else ""
-            print(f"{found.people} people in {found.images} images{missed} by {estimator.session.device}{where}")
+            print(_summary(found, estimator.session.device, options.out))
     return report_bad(found.bad)
+
+
+def _summary(found: "Summary", device: str, out: Path | None) -> str:
+    where = f", written to {out}" if out else "; --out DIR or --json shows them"
+    missed = f" ({found.without_boxes} more without boxes)" if found.without_boxes else ""
+    return f"{found.people} people in {found.images} images{missed} by {device}{where}"
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", type=Path, nargs="?", metavar="IMAGE|FOLDER", help="scikit-image's astronaut if absent"
+        "source", type=Path, nargs="?", metavar="IMAGE|FOLDER", help="default: scikit-image's astronaut photograph"
     )
-    parser.add_argument("--boxes", type=Path, metavar="FILE", help="people, as for predict")
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="person boxes, as for predict")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to fill (%(default)s)")
 
 

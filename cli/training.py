@@ -1,4 +1,4 @@
-"""Commands about learning: data, pack, train, evaluate."""
+"""Commands for training and evaluation: data, pack, train, evaluate."""
 
 import argparse
 import json
@@ -10,8 +10,8 @@ from .command import CHECK_FAILED, Command, add_device, add_running, folders, nu
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", choices=["synthetic"], help="drawn figures on clutter, with exact labels")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the COCO data folder to write")
-    parser.add_argument("--images", type=int, default=200, help="(%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="COCO data folder to write")
+    parser.add_argument("--images", type=int, default=200, help="number of images (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -32,9 +32,11 @@ def _data(options: argparse.Namespace) -> int:
 
 def _add_pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="FOLDER[,FOLDER]", help="COCO or MPII data folders")
-    parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="the folder to write")
-    parser.add_argument("--recipe", default="coco", help="whose input size and skeleton to pack for (%(default)s)")
-    parser.add_argument("--split", help="of COCO's own layout, such as val2017 (the one that begins with train)")
+    parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder to write")
+    parser.add_argument("--recipe", default="coco", help="recipe that defines input size and skeleton (%(default)s)")
+    parser.add_argument(
+        "--split", help="split of the data folders, such as val2017 (default: the one that begins with train)"
+    )
 
 
 def _pack(options: argparse.Namespace) -> int:
@@ -44,37 +46,41 @@ def _pack(options: argparse.Namespace) -> int:
     sources = folders(options.data)
     refuse_inputs({"--out": options.out}, [*sources])
     packed = pack_folders(sources, options.out, recipe_named(options.recipe).spec, options.split)
-    without = f", without those of {len(packed.bad)} bad pictures" if packed.bad else ""
+    without = f", without those of {len(packed.bad)} bad images" if packed.bad else ""
     print(f"{options.out}: {packed.people} people{without}")
     return CHECK_FAILED if packed.bad else 0
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="FOLDER[,FOLDER]|PACK", help="data folders, or a pack")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="checkpoints, log and state")
-    parser.add_argument("--split", help="of COCO's own layout (the one that begins with train)")
-    parser.add_argument("--recipe", default="coco", help="the paper's: coco, mpii; ours: short, quick (%(default)s)")
-    parser.add_argument("--network", metavar="VARIANT", help="see `lehrnet info`; --start's or the default if absent")
-    parser.add_argument("--size", type=size, metavar="HxW", help="train on smaller crops than the recipe's")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--batch", type=int, help="instead of the recipe's")
-    parser.add_argument("--lr", type=number, help="learning rate, instead of the recipe's")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for checkpoints, log and state")
+    parser.add_argument("--split", help="split of the data folders (default: the one that begins with train)")
+    parser.add_argument("--recipe", default="coco", help="coco or mpii (of the paper), short or quick (%(default)s)")
+    parser.add_argument("--network", metavar="VARIANT", help="variant, see `lehrnet info`; default: that of --start")
+    parser.add_argument("--size", type=size, metavar="HxW", help="input size; default: the recipe's")
+    parser.add_argument("--epochs", type=int, help="default: the recipe's")
+    parser.add_argument("--batch", type=int, help="people per step; default: the recipe's")
+    parser.add_argument("--lr", type=number, help="learning rate; default: the recipe's")
     renamed(parser, "--rate", "--lr", type=number)
     parser.add_argument(
-        "--mix", type=shares, default={}, metavar="NAME=X,...", help="how often an epoch shows a folder"
+        "--mix", type=shares, default={}, metavar="NAME=X,...", help="repetitions of each folder per epoch"
     )
     parser.add_argument(
-        "--start", type=Path, metavar="CHECKPOINT", help="begin from these weights; --network may add EMA to them"
+        "--start", type=Path, metavar="CHECKPOINT", help="initial weights; --network may add EMA to them"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--time-budget", type=number, metavar="MINUTES", help="end the schedule by then")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --out")
+    parser.add_argument("--time-budget", type=number, metavar="MINUTES", help="fit the schedule into this time")
     add_device(parser)
-    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="pieces of a batch, to save memory")
-    parser.add_argument("--bf16", action="store_true", help="bfloat16 on a CPU that has it (avx512_bf16, AMX)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, for GPUs")
-    parser.add_argument("--no-fused-ops", action="store_true", help="on a CPU, PyTorch's operators alone: slower")
-    parser.add_argument("--tensorboard", action="store_true", help="curves and heatmaps in RUN/tensorboard")
-    parser.add_argument("--validate-every", type=int, default=500, metavar="STEPS", help="(%(default)s)")
+    parser.add_argument(
+        "--accumulate", type=int, default=1, metavar="N", help="split each batch into N parts (gradient accumulation)"
+    )
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16 on a CPU with avx512_bf16 or AMX")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile, for GPUs; takes minutes to start")
+    parser.add_argument("--no-fused-ops", action="store_true", help="do not use the fused CPU operators: slower")
+    parser.add_argument("--tensorboard", action="store_true", help="log curves and heatmaps to RUN/tensorboard")
+    parser.add_argument(
+        "--validate-every", type=int, default=500, metavar="STEPS", help="steps between validations (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -124,19 +130,28 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         nargs="?",
-        help="a bundle, a checkpoint (.safetensors) or an ONNX file; the shipped weights if absent",
+        help="a bundle, a checkpoint (.safetensors) or an ONNX file; default: the shipped weights",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="COCO or MPII data folder")
     parser.add_argument(
-        "--boxes", default="gt", metavar="gt|FILE", help="labels' boxes or COCO detections (%(default)s)"
+        "--boxes",
+        default="gt",
+        metavar="gt|FILE",
+        help="boxes: those of the labels (gt) or a file of COCO detections (%(default)s)",
     )
-    parser.add_argument("--split", help="of COCO's own layout, such as val2017 (the one that begins with val)")
+    parser.add_argument(
+        "--split", help="split of the data folder, such as val2017 (default: the one that begins with val)"
+    )
     add_running(parser)
-    parser.add_argument("--flip", action="store_true", help="also run the mirror image: slower, more accurate")
-    parser.add_argument("--no-nms", action="store_true", help="keep people who were found twice")
-    parser.add_argument("--keypoints", type=Path, metavar="FILE", help="keep the keypoints as COCO results")
-    parser.add_argument("--result", type=Path, metavar="FILE", help="keep the figures with the machine's facts")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--flip", action="store_true", help="flip test: also run the mirrored crops; slower, more accurate"
+    )
+    parser.add_argument("--no-nms", action="store_true", help="do not apply OKS-NMS")
+    parser.add_argument("--keypoints", type=Path, metavar="FILE", help="write the keypoints as COCO results")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="write the metrics and the machine's properties as JSON"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -183,12 +198,18 @@ def _evaluate(options: argparse.Namespace) -> int:
 COMMANDS = (
     Command(
         "data",
-        "Make a data set.",
+        "Make a synthetic data set.",
         "lehrnet data synthetic --out synthetic/ --images 500",
         _add_data,
         _data,
     ),
-    Command("pack", "Crop everyone once, for training.", "lehrnet pack coco/,lspe/ --out packed", _add_pack, _pack),
+    Command(
+        "pack",
+        "Crop all people of data folders into a pack for training.",
+        "lehrnet pack coco/,lspe/ --out packed",
+        _add_pack,
+        _pack,
+    ),
     Command(
         "train",
         "Train a network.",
@@ -198,7 +219,7 @@ COMMANDS = (
     ),
     Command(
         "evaluate",
-        "OKS AP on COCO, PCKh on MPII.",
+        "Compute OKS AP on COCO or PCKh on MPII.",
         "lehrnet evaluate bundle --data coco/ --flip",
         _add_evaluate,
         _evaluate,

@@ -1,6 +1,6 @@
-"""From a checkpoint to a verified bundle, and from a bundle to engines.
+"""Export of a checkpoint to a verified bundle, and of a bundle to engines.
 
-What is named here is imported when it is first asked for: a device that builds an engine has neither torch nor onnx.
+The names below are imported on first access: a device that builds an engine has neither torch nor onnx.
 """
 
 from importlib import import_module
@@ -26,7 +26,7 @@ __all__ = [
     "random_crops",
     "verify_bundle",
 ]
-_WHERE = {
+_MODULES = {
     "PRECISIONS": ".precisions",
     "Calibration": "..calibration.calibrate",
     "Parity": ".parity",
@@ -41,6 +41,6 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name], __name__), name)
+    return getattr(import_module(_MODULES[name], __name__), name)

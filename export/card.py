@@ -1,4 +1,4 @@
-"""The bundle's README: what is in it and what was measured, for a person; with the Pareto curve as a picture."""
+"""The bundle's README: its files and measurements, with the Pareto curve of the INT8 search as a plot."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ CARD, PLOT = "README.md", "pareto.svg"
 
 
 def write_card(bundle: Bundle) -> None:
-    """Write README.md into the bundle, and pareto.svg where units were searched."""
+    """Write README.md into the bundle, and pareto.svg if an INT8 search was run."""
     choice = Int8Choice.of(bundle.artefacts["int8"].measured) if "int8" in bundle.artefacts else None
     parts = [_heading(bundle), _files(bundle), _ladder(bundle)]
     if choice is not None and choice.budget is not None:
@@ -25,7 +25,7 @@ def _heading(bundle: Bundle) -> str:
     height, width = bundle.spec.input_size
     kind = "" if bundle.trained else " **Random weights: its keypoints mean nothing.**"
     note = bundle.note or "no note"
-    if ASSUMED_SIZE in note:  # at another size than it was trained at a network finds next to nothing
+    if ASSUMED_SIZE in note:  # a network finds next to nothing at a size that it was not trained at
         index = note.index(ASSUMED_SIZE)
         note = f"{note[:index]}**Warning: {note[index:]}**"
     return (
@@ -50,7 +50,7 @@ def _ladder(bundle: Bundle) -> str:
     ladder = rungs_of(bundle)
     text = (
         "## Parity ladder\n\nThe same crops through PyTorch and through every graph. Heatmap differences are shares of "
-        "their range, distances px of the crop, of joints that the FP32 network is sure of; OKS is against its "
+        "their range. Distances are in crop px, of joints that the FP32 network is sure of. OKS is against its "
         "keypoints, AP against labels, each person in their own crop.\n\n"
     )
     text += _table(ladder_rows(ladder))
@@ -84,13 +84,13 @@ def _pareto(choice: Int8Choice, budget: Budget) -> str:
     worst = sorted(choice.sensitivity.items(), key=lambda pair: -pair[1])[:5]
     return (
         f"## INT8 within a budget\n\nChosen for: {budget}. Speed is modelled, "
-        f"not measured.\n\n{_table(rows)}\nUnits by {figure} budget: {budgets}. The dearest units alone "
+        f"not measured.\n\n{_table(rows)}\nUnits by {figure} budget: {budgets}. The most sensitive units "
         f"(OKS drop): {', '.join(f'{name} {cost:.4f}' for name, cost in worst)}.\n\n![Pareto]({PLOT})\n"
     )
 
 
 def _plot(choice: Int8Choice, budget: Budget, path: str) -> None:
-    """What each mix drops against its modelled speed, as SVG."""
+    """Plot the OKS and AP drop of each mix against its modelled speed, as SVG."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - no plot, no matplotlib
 
     figure = Figure(figsize=(6, 3.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""The shipped default as a bundle: exported once on each machine."""
+"""The bundle of the shipped weights, exported once on each machine."""
 
 import contextlib
 import hashlib
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def default_bundle() -> Path:
-    """The bundle of the shipped weights; exported into the user's cache where it is not there yet."""
+    """Folder of the shipped weights' bundle; exported into the user's cache on first use."""
     digest = hashlib.sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lehrnet"
     root = cache / f"{DEFAULT_WEIGHTS.stem}-{__version__}-{digest}"
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return open_bundle(root).root  # nothing is written where it is there: a container's home may be read-only
-    with locked(cache, wait=True):  # of two that come first, one exports
+        return open_bundle(root).root  # write nothing if it exists: a container's home may be read-only
+    with locked(cache, wait=True):  # only one of two concurrent processes exports
         try:
             return open_bundle(root).root
         except FileNotFoundError:
@@ -31,6 +31,6 @@ def default_bundle() -> Path:
         except ValueError as error:
             log.warning("the cached bundle is damaged (%s): exporting the shipped weights again", error)
         if root.exists():
-            shutil.rmtree(root)  # ours: its name says of which weights it is
+            shutil.rmtree(root)  # safe: the cache's own folder, named by version and hash
         export_bundle(load_checkpoint(DEFAULT_WEIGHTS), root)
     return open_bundle(root).root

@@ -1,4 +1,4 @@
-"""Engines from a bundle's typed graphs, entered into the bundle with what they were built for."""
+"""TensorRT engines built from a bundle's graphs and added to its manifest with the machine they were built for."""
 
 import platform
 import time
@@ -13,14 +13,14 @@ from ..runtime.compatibility import BuiltFor
 from .trt_library import Log, Settings, TrtLibrary, load_library, progress_monitor
 
 FRAME = ((64, 64), (720, 1280), (2160, 3840))
-"""Least, usual and greatest height and width of a whole graph's frame, px."""
+"""Minimum, optimum and maximum (height, width) of the frame of a whole graph's profile, px."""
 WHOLE_PEOPLE = (1, 8, 32)
-"""Likewise the people of one."""
+"""Minimum, optimum and maximum number of people in that profile."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A serialized engine and how its building went."""
+    """A serialized engine, with its build time and the builder's log."""
 
     content: bytes
     layers: int
@@ -36,7 +36,7 @@ def build_engine(
     log: Log,
     show: Callable[[str, int], Any] | None = None,
 ) -> Built:
-    """Parse and build one ONNX file; ValueError with the parser's or the builder's words where it refuses."""
+    """Build an engine from an ONNX file; ValueError with the parser's or the builder's message if it fails."""
     library.check(settings)
     log.clear()
     builder = library.trt.Builder(log.logger)
@@ -44,7 +44,7 @@ def build_engine(
     parser = library.trt.OnnxParser(network, log.logger)
     if not parser.parse_from_file(str(path)):
         words = parser.get_error(0).desc() if parser.num_errors else "; ".join(log.errors)
-        raise ValueError(f"{path} is not taken by {library.name} {library.version}: {words}")
+        raise ValueError(f"{path} cannot be parsed by {library.name} {library.version}: {words}")
     config = builder.create_builder_config()
     library.configure(config, settings)
     for profile in _profiles(builder, network, settings):
@@ -68,10 +68,9 @@ def add_engine(
     library: TrtLibrary | None = None,
     show: Callable[[str, int], Any] | None = None,
 ) -> str:
-    """Build the engine of a bundle's graph and enter it, as "fp16_tensorrt_rtx"; gives that name.
+    """Build an engine from a bundle's graph, add it to the bundle and return its name, such as "fp16_tensorrt_rtx".
 
-    The engine and the builder's log lie beside the graph. The manifest is written last, so that a bundle is whole at
-    every moment.
+    The engine and the builder's log are written beside the graph, the manifest last: the bundle is always consistent.
     """
     bundle = open_bundle(root)
     library, settings = library or load_library(), settings or Settings()
@@ -129,7 +128,7 @@ def _gpu() -> Any:
 
 
 def _profiles(builder: Any, network: Any, settings: Settings) -> list[Any]:
-    """One a batch bucket; a whole graph, whose frame is free too, has one for all."""
+    """One optimization profile per batch bucket; a single one for a whole graph, whose frame size varies too."""
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     whole = any(len(tensor.shape) == 3 for tensor in inputs)
     least = 1

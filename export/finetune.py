@@ -1,4 +1,4 @@
-"""From a checkpoint to one that drifts less in INT8: calibrate, fine-tune, and judge both."""
+"""Quantization-aware fine-tuning of a checkpoint: calibrate, fine-tune, and judge before and after."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,9 +28,10 @@ def finetune_checkpoint(
     progress: Progress = lambda things, _, __: things,
     watch: Callable[[int, float], None] = lambda _, __: None,
 ) -> tuple[Drift, Drift]:
-    """Write a fine-tuned checkpoint; the drift of all-INT8 before and after, both against the first FP32 network.
+    """Write a fine-tuned checkpoint to `out`; return the drift before and after.
 
-    Learns from the people that the ranges come from, and judges on others. A killed run goes on where it was.
+    Both drifts are of all units in INT8 against the original FP32 network. The network learns from the people of the
+    ranges and is judged on others. A killed run is resumed.
     """
     if calibration.folder is None:
         raise ValueError("fine-tuning needs people to learn from: name a data folder with --calibration FOLDER")

@@ -1,7 +1,7 @@
-"""A graph with our own operator: each EMA, its shortcut and its ReLU are one node.
+"""Graphs with the custom operator `lehrnet.EMA`: each EMA with its shortcut and ReLU becomes one node.
 
-The operator is `lehrnet.EMA`: for ONNX Runtime's CPU in the library of runtime/embed, for TensorRT a plugin
-(`trt_plugin`). A runtime without it refuses the graph.
+ONNX Runtime's CPU finds the operator in the library of runtime/embed, TensorRT in a plugin (`trt_plugin`). A runtime
+without it refuses the graph.
 """
 
 import re
@@ -19,7 +19,7 @@ ATTENTION = re.compile(r"(.*/attention)/")
 
 
 def fuse_attention(model: ModelProto, deployed: nn.Module) -> ModelProto:
-    """A copy of a deployed network's graph in which every EMA is one node; ValueError where one has another shape."""
+    """A copy of a deployed network's graph with every EMA as one node; ValueError if Add and ReLU do not follow it."""
     graph = Graph(onnx.shape_inference.infer_shapes(model))
     modules = {_path(name): module for name, module in deployed.named_modules() if isinstance(module, FrozenEMA)}
     parts: dict[str, list[NodeProto]] = {}
@@ -41,12 +41,12 @@ def fuse_attention(model: ModelProto, deployed: nn.Module) -> ModelProto:
     del fused.graph.node[:]
     fused.graph.node.extend(copies)
     read = {name for node in copies for name in node.input}
-    used = [tensor for tensor in fused.graph.initializer if tensor.name in read]  # not what the old nodes read
+    used = [tensor for tensor in fused.graph.initializer if tensor.name in read]  # without the replaced nodes' own
     del fused.graph.initializer[:]
     fused.graph.initializer.extend(used)
     written = {name for node in copies for name in node.output}
     shapes = [value for value in graph.model.graph.value_info if value.name in written]
-    del fused.graph.value_info[:]  # nobody infers shapes beyond an operator that is not ONNX's
+    del fused.graph.value_info[:]  # shape inference stops at a custom operator, so known shapes are kept
     fused.graph.value_info.extend(shapes)
     fused.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
     return fused
@@ -55,7 +55,7 @@ def fuse_attention(model: ModelProto, deployed: nn.Module) -> ModelProto:
 def _fused(
     graph: Graph, path: str, nodes: list[NodeProto], module: FrozenEMA
 ) -> tuple[NodeProto, list[NodeProto], list[onnx.TensorProto]]:
-    """The operator, the nodes that it replaces (an EMA's, the sum and the ReLU after them), and its weights."""
+    """The operator's node, the nodes that it replaces (those of EMA, the Add and the ReLU), and its weights."""
     own = {node.name for node in nodes}
     written = {name for node in nodes for name in node.output}
     read = {name for node in nodes for name in node.input if name not in written and name not in graph.constants}
@@ -76,13 +76,13 @@ def _fused(
         domain=DOMAIN,
         groups=module.groups,
         epsilon=module.eps,
-        plugin_namespace=DOMAIN,  # by which TensorRT's parser finds it
+        plugin_namespace=DOMAIN,  # TensorRT's parser looks the plugin up by it
     )
     return node, [*nodes, total, relu], tensors
 
 
 def _path(name: str) -> str:
-    """A module's path, from that of its nodes: a graph names a child of a sequence by both."""
+    """A module's path from a node's path, where a Sequential's child repeats its parent's name ("/stage1/stage1.0")."""
     parts = name.strip("/").split("/")
     return ".".join(
         part for part, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{part}.")

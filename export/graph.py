@@ -1,4 +1,4 @@
-"""From a network to a simplified ONNX graph with a dynamic batch."""
+"""Export of a network to a simplified ONNX graph with a dynamic batch."""
 
 import logging
 import warnings
@@ -22,9 +22,9 @@ except ImportError as error:
 log = logging.getLogger(__name__)
 
 FreeSides = Mapping[str, Mapping[int, str]]
-"""By a tensor's name: the names of its sides of any length."""
+"""Dynamic axes: by tensor name, the name of each dynamic axis."""
 
-OPSET = 19  # FP16 may be quantized from here on; read by TensorRT 10 and ONNX Runtime 1.15
+OPSET = 19  # the first with Q/DQ on FP16; supported by TensorRT 10 and ONNX Runtime 1.15
 
 
 def export_network(
@@ -34,14 +34,14 @@ def export_network(
     lconv: LConvForm = "pair",
     dense_from: int | None = None,
 ) -> onnx.ModelProto:
-    """Write the deployed form of `network` for crops of `input_size` (height, width)."""
+    """Write the deployed form of `network` for crops of `input_size` (height, width) to an ONNX file."""
     return export_module(deploy(network, input_size, lconv, dense_from), input_size, path)
 
 
 def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) -> onnx.ModelProto:
     """Trace a module from crops to heatmaps, simplify its graph, check it and write it.
 
-    `crops` (N, 3, H, W) to `heatmaps` (N, K, H/4, W/4), N free; nodes are named by their module's path.
+    Input `crops` (N, 3, H, W), output `heatmaps` (N, K, H/4, W/4), N dynamic; nodes are named by their module's path.
     """
     example = torch.zeros(2, 3, *input_size)
     return trace(module, (example,), path, {INPUT_NAME: {0: "batch"}}, {OUTPUT_NAME: {0: "batch"}})
@@ -50,7 +50,10 @@ def export_module(module: nn.Module, input_size: tuple[int, int], path: Path) ->
 def trace(
     module: nn.Module, example: tuple[torch.Tensor, ...], path: Path, inputs: FreeSides, outputs: FreeSides
 ) -> onnx.ModelProto:
-    """Trace a module by an example, simplify its graph, check it and write it; which sides are free stands by name."""
+    """Trace a module on an example, simplify its graph, check it and write it.
+
+    `inputs` and `outputs` give the tensors' names and their dynamic axes.
+    """
     with warnings.catch_warnings():
         # Tracing is deprecated, but takes seconds where the dynamo exporter takes minutes (docs/decisions/0003).
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -77,10 +80,10 @@ def trace(
 
 
 def opset(path: Path) -> int:
-    """The opset that a graph asks for."""
+    """The opset of an ONNX file."""
     return onnx.load(str(path)).opset_import[0].version
 
 
 def tool_versions() -> Mapping[str, str]:
-    """The versions of what writes a graph, for the bundle."""
+    """Versions of the tools that write a graph, for the manifest."""
     return {name: version(name) for name in ("lehrnet", "torch", "onnx", "onnxsim")}

@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: graphs, weights, proof and manifest."""
+"""Export of a checkpoint to a bundle: weights, graphs, parity ladder and manifest."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -36,9 +36,9 @@ def open_checkpoint(
     decode: DecodeMethod | None = None,
     frame: Frame | None = None,
 ) -> Checkpoint:
-    """The checkpoint under `path`, or the shipped default, or with `untrained` random weights of the network named.
+    """Load a checkpoint from `path`, or the shipped weights, or with `untrained` make random weights of `network`.
 
-    `size`, `decode` and `frame` are what a plain state dict and random weights do not know.
+    `size` (height, width), `decode` and `frame` are for plain state dicts and random weights, which do not record them.
     """
     if untrained:
         if path is not None:
@@ -55,7 +55,7 @@ def open_checkpoint(
 
 
 def ranges_beside(out: Path) -> Path:
-    """Where the activation ranges of a bundle are kept: beside it, so that a killed export finds them."""
+    """The file of a bundle's activation ranges: beside the bundle, so that a killed export can reuse them."""
     return out.with_name(f"{out.name}.ranges.json")
 
 
@@ -72,29 +72,24 @@ def export_bundle(
 ) -> Bundle:
     """Write a bundle under `out` and return it; nothing is written unless every graph passes the parity ladder.
 
-    The ladder runs on batches of `crops`, else on the judged people of `calibration`, else on noise; its figures
-    stand in the manifest. `whole` adds the graphs from pixels to keypoints. ValueError for unknown precisions, for
-    INT8 without calibration, and for a budget that cannot be kept.
+    The ladder runs on batches of `crops`, else on the judged people of `calibration`, else on noise; its results go
+    into the manifest. `whole` adds the graphs from pixels to keypoints. ValueError for unknown precisions, for INT8
+    without calibration, and for a budget that cannot be kept; RuntimeError for a graph that fails the ladder.
 
     >>> checkpoint = open_checkpoint(None)  # the shipped weights; a path for yours
     >>> bundle = export_bundle(checkpoint, Path("bundle"))
     >>> bundle.artefacts["fp32"].measured["parity"]["passed"]
     True
     """
-    precisions = tuple(dict.fromkeys(("fp32", *precisions)))
-    unknown = [name for name in precisions if name not in PRECISIONS]
-    if unknown:
-        raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
-    if FUSED in precisions and operators_library() is None:
-        raise ValueError(f"{FUSED} cannot be verified here: {MISSING}")
+    names = _checked_names(precisions)
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
-        artefacts = {WEIGHTS: Artefact.of(weights), **_write_exact(folder, checkpoint, precisions)}
-        rounded = [name for name in precisions if name not in artefacts]
-        if rounded:
+        artefacts = {WEIGHTS: Artefact.of(weights), **_write_exact(folder, checkpoint, names)}
+        inexact = [name for name in names if name not in artefacts]
+        if inexact:
             writer = PrecisionWriter(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
-            artefacts |= {name: _saved(folder, name, writer.write(GRAPHS[name].precision)) for name in rounded}
+            artefacts |= {name: _saved(folder, name, writer.write(GRAPHS[name].precision)) for name in inexact}
             if crops is None and writer.judge is not None:
                 crops = writer.judge.batches
         variant = variant_name(checkpoint.network.config)
@@ -106,10 +101,21 @@ def export_bundle(
     return open_bundle(out)
 
 
-def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
-    """`fp32`, and of the equal forms of FP32 and FP16 those that were asked for.
+def _checked_names(precisions: Iterable[str]) -> tuple[str, ...]:
+    """`fp32` and the precisions asked for, each once; ValueError for those that cannot be written here."""
+    names = tuple(dict.fromkeys(("fp32", *precisions)))
+    unknown = [name for name in names if name not in PRECISIONS]
+    if unknown:
+        raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
+    if FUSED in names and operators_library() is None:
+        raise ValueError(f"{FUSED} cannot be verified here: {MISSING}")
+    return names
 
-    Ranges were collected on the tensors of the usual form, so that an equal form of FP16 is written without them.
+
+def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Artefact]:
+    """Write `fp32` and the equal forms of FP32 and FP16 among `names`.
+
+    Equal forms of FP16 are written without activation ranges, which are of the plain graph's tensors.
     """
     network, spec, artefacts = checkpoint.network, checkpoint.spec, {}
     for name in (name for name in names if name == "fp32" or GRAPHS[name].equal_form):
@@ -127,7 +133,7 @@ def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> 
 
 
 def _wholes(bundle: Bundle) -> dict[str, Artefact]:
-    """The graphs from pixels, and from crops, to keypoints, each checked against the ordinary path."""
+    """Write the graphs from pixels, and from crops, to keypoints; each is checked against the ordinary pipeline."""
     found = {}
     for precision, graphs in write_whole(bundle).items():
         measured = {"px_from_ordinary_path": check_whole(bundle, precision, graphs)}
@@ -144,11 +150,11 @@ def _saved(folder: Path, name: str, written: WrittenGraph) -> Artefact:
 
 
 def _verified(bundle: Bundle, batches: Iterable[LabelledBatch] | None) -> dict[str, Artefact]:
-    """The artefacts with what the parity ladder found; RuntimeError names the first rung that does not hold."""
+    """The artefacts with the results of the parity ladder; RuntimeError names the first rung that fails."""
     artefacts = {}
     for rung in verify_bundle(bundle, batches):
         if not rung.passed:
-            kind = "is not the network that it came from" if rung.artefact.precision == "fp32" else "strays too far"
+            kind = "differs from its network" if rung.artefact.precision == "fp32" else "exceeds its tolerance"
             raise RuntimeError(f"the {rung.name} graph {kind}: {rung.fault}")
         found = bundle.artefacts[rung.name]
         artefacts[rung.name] = replace(found, measured={**found.measured, "parity": rung.facts()})

@@ -1,4 +1,4 @@
-"""Exactness: whether a graph computes what PyTorch computes, on the same crops."""
+"""Parity: the numerical difference between a graph and PyTorch on the same crops."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ DRIFT_TOLERANCE_PX = 0.01  # crop px
 
 @dataclass(frozen=True)
 class Parity:
-    """How far one graph is from the PyTorch network on the same crops."""
+    """Differences between a graph and the PyTorch network on the same crops."""
 
     rung: str
     crops: int
@@ -26,15 +26,15 @@ class Parity:
     """Largest absolute difference of a cell."""
     joints: int
     near_ties: int
-    """Joints whose arg-max, or quarter offset, rests on less than twice their heatmap's difference: it may jump."""
+    """Joints whose arg-max or quarter offset may jump: its margin is less than twice the heatmap's difference."""
     drift_px: float
     """Largest distance between the decoded points of the other joints, in crop px."""
     near_tie_drift_px: float
-    """The same among the near-ties: shown, not judged."""
+    """Largest distance among the near-ties, in crop px: reported, not judged."""
 
     @property
     def passed(self) -> bool:
-        """Within 1e-4 of the range and 0.01 crop px."""
+        """Whether both differences are within HEATMAP_TOLERANCE and DRIFT_TOLERANCE_PX."""
         close = self.heatmap_difference <= HEATMAP_TOLERANCE * self.heatmap_range
         return self.crops > 0 and close and self.drift_px <= DRIFT_TOLERANCE_PX
 
@@ -44,7 +44,7 @@ class Parity:
 
 
 def heatmap_parity(rung: str, expected: NDArray[np.float32], found: NDArray[np.float32], spec: PoseSpec) -> Parity:
-    """Parity of heatmaps (N, K, h, w)."""
+    """Parity of a graph's heatmaps `found` with the expected ones, both (N, K, h, w)."""
     difference = np.abs(found - expected).max((2, 3))
     settled = settled_joints(expected, 2 * difference, spec.decode)
     cells = (decode(heatmaps, spec.decode, spec.frame)[0] for heatmaps in (expected, found))
@@ -65,7 +65,7 @@ def heatmap_parity(rung: str, expected: NDArray[np.float32], found: NDArray[np.f
 def settled_joints(
     heatmaps: NDArray[np.float32], margin: NDArray[np.float32], method: DecodeMethod
 ) -> NDArray[np.bool_]:
-    """(N, K): joints whose decoding cannot jump when every cell changes by half of `margin` (N, K)."""
+    """Mask (N, K) of joints whose decoding cannot jump if every cell changes by half of `margin` (N, K)."""
     people, joints, _, width = heatmaps.shape
     flat = heatmaps.reshape(people, joints, -1)
     second, first = np.moveaxis(np.partition(flat, -2, axis=-1)[..., -2:], -1, 0)
@@ -77,12 +77,12 @@ def settled_joints(
     person, joint = np.indices((people, joints))
     across = framed[person, joint, row + 1, column + 2] - framed[person, joint, row + 1, column]
     along = framed[person, joint, row + 2, column + 1] - framed[person, joint, row, column + 1]
-    # On the border there is no offset, hence nothing that could jump: NaN compares as false.
+    # On the border there is no offset that could jump: NaN compares as false.
     return settled & ~(np.abs(across) <= margin) & ~(np.abs(along) <= margin)
 
 
 def total(name: str, parts: Sequence[Parity]) -> Parity:
-    """The parity of all batches together."""
+    """Combine the parities of several batches."""
     return Parity(
         rung=name,
         crops=sum(part.crops for part in parts),

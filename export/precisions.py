@@ -1,4 +1,4 @@
-"""The typed family of graphs: what FP16, BF16 and INT8 are made of, and what was measured on the way."""
+"""Graphs in FP16, BF16 and INT8 made from an FP32 graph, with what was measured on the way."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,24 +35,24 @@ from ..runtime.bundle import IN_ENGINES_ONLY, Requirement
 log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8_cpu"]
-"""int8 is TensorRT's form: symmetric Q/DQ, the rest in FP16. int8_cpu is ONNX Runtime's: uint8 activations, the rest in
-FP32."""
+"""int8 is for TensorRT: symmetric Q/DQ, the rest in FP16. int8_cpu is for ONNX Runtime's CPU: uint8 activations, the
+rest in FP32."""
 
 
 @dataclass(frozen=True)
 class GraphKind:
-    """What one of the names stands for that `lehrnet export --precisions` takes."""
+    """The graph behind a name of `lehrnet export --precisions`."""
 
     precision: Precision
     dense_from: int | None = None
-    """LConvs as dense convs from this branch on, 0 being the finest: an equal form, for `lehrnet tune` to try."""
+    """Branch (0 is the finest) from which on LConvs are dense convs: an equal form, a candidate for `lehrnet tune`."""
     fused: bool = False
-    """EMA as our own operator, see `fused`: an equal form."""
+    """Whether EMA is a custom operator (module `fused`): an equal form."""
     requires: tuple[Requirement, ...] = ()
 
     @property
     def equal_form(self) -> bool:
-        """Whether it computes what the plain graph of its precision computes."""
+        """Whether it computes the same function as the plain graph of its precision."""
         return self.fused or self.dense_from is not None
 
 
@@ -74,7 +74,7 @@ TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 
 
 def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
-    """What computes the same as `fp32` and can be verified here; beside `fp16` what computes the same as that."""
+    """Names of the equal forms of `fp32` (and of `fp16`, if it is among `names`) that can be verified here."""
     precisions = {"fp32", *({"fp16"} if "fp16" in names else ())}
     lacking = set(IN_ENGINES_ONLY) | (set() if operators_library() else {"lehrnet_operators"})
     return tuple(
@@ -86,7 +86,7 @@ def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class WrittenGraph:
-    """One graph of the family and what is known of it."""
+    """A graph, its precision and its measurements."""
 
     model: ModelProto
     precision: Precision
@@ -94,7 +94,7 @@ class WrittenGraph:
 
 
 class PrecisionWriter:
-    """An FP32 graph's relatives; ranges are collected and units searched once, when a precision first needs them."""
+    """Converts an FP32 graph to other precisions; it is calibrated once, and its units are searched once, if needed."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class PrecisionWriter:
         self.graph, self.ranges, self.judge = found.graph, found.ranges, found.judge
 
     def write(self, precision: Precision) -> WrittenGraph:
-        """A graph of one precision, checked as far as a machine without its device can; ValueError where it fails."""
+        """Make the graph of a precision and check it as far as a CPU can; ValueError if a check fails."""
         match precision:
             case "fp16" | "bf16":
                 return self._floating(precision)
@@ -119,7 +119,7 @@ class PrecisionWriter:
 
     @property
     def islands(self) -> set[str]:
-        """Nodes that stay in FP32 beside FP16, by the ranges or, without data, by what they do."""
+        """Nodes that stay in FP32 in an FP16 graph: by activation ranges or, without them, by operator type."""
         if self.ranges is None:
             return careful_islands(self.graph)
         return fp32_islands(self.graph, self.ranges.amax)
@@ -139,7 +139,7 @@ class PrecisionWriter:
         if self.ranges is None:
             raise ValueError(f"{precision} needs people to calibrate on: name a data folder with --calibration FOLDER")
         if self.judge is None:
-            log.warning("no people to judge on: every unit becomes INT8, whatever it costs")
+            log.warning("no people to judge on: every unit becomes INT8, whatever its accuracy drop")
             units = [unit.name for unit in quantizable_units(self.graph)]
             return WrittenGraph(self._built(units, precision), precision, {"int8": self._choice(units).facts()})
         model, mix, drift = self._within_budget(precision)
@@ -148,7 +148,7 @@ class PrecisionWriter:
 
     @property
     def budget(self) -> Budget:
-        """The budget asked for, or the default of what the judged people allow."""
+        """The calibration's budget, or the default one for labelled or for unlabelled people."""
         assert self.judge is not None
         return self.calibration.budget or (LABELLED if self.judge.labelled else UNLABELLED)
 
@@ -168,7 +168,7 @@ class PrecisionWriter:
         )
 
     def _within_budget(self, precision: Literal["int8", "int8_cpu"]) -> tuple[ModelProto, UnitSelection, Drift]:
-        """The fastest mix whose graph, as it is written, keeps the budget."""
+        """The fastest mix whose final graph keeps the budget; ValueError if none does."""
         assert self.judge is not None
         mixes = self._found.within(self.budget)
         for mix in reversed(mixes):
@@ -179,7 +179,7 @@ class PrecisionWriter:
         closest = self._found.closest(self.budget)
         ap = "" if closest.ap_drop is None else f" and of {closest.ap_drop:.4f} in AP"
         raise ValueError(
-            f"no {precision} graph keeps the budget ({self.budget}); what came closest drops by {closest.oks_drop:.4f} "
+            f"no {precision} graph keeps the budget ({self.budget}); the closest has a drop of {closest.oks_drop:.4f} "
             f"in OKS{ap}. Allow more, calibrate on more people, or fine-tune (`lehrnet finetune`)"
         )
 
@@ -215,9 +215,9 @@ class PrecisionWriter:
         )
 
     def _drop(self, drop: float) -> Budget:
-        """Such a drop in what the judged people allow to ask for."""
+        """A budget of this drop, in AP if the judged people are labelled, else in OKS."""
         assert self.judge is not None
         return Budget(ap=drop) if self.judge.labelled else Budget(oks=drop)
 
 
-BF16_OPSET = 22  # the first that gives convolutions BF16
+BF16_OPSET = 22  # the first opset whose Conv takes BF16

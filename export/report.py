@@ -1,4 +1,4 @@
-"""The parity ladder as a table for a person."""
+"""The parity ladder as a table of text."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ HEADER = ("rung", "people", "heatmap max", "mean", "median px", "p99 px", "over 
 
 
 def ladder_rows(ladder: Sequence[Rung]) -> list[tuple[str, ...]]:
-    """A header and one row a rung. Heatmaps in shares of their range, distances in crop px."""
+    """A header and one row per rung: heatmap differences as shares of their range, distances in crop px."""
     return [HEADER, *(_row(rung) for rung in ladder)]
 
 
 def parity_table(ladder: Sequence[Rung]) -> str:
-    """One line a rung, and what the first bad one suffers from."""
+    """A text table with one line per rung, and the fault of the first bad rung."""
     rows = ladder_rows(ladder)
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -21,7 +21,7 @@ def parity_table(ladder: Sequence[Rung]) -> str:
     if ties:
         lines.append(
             f"fp32: {ties[0].near_ties} of {ties[0].joints} joints are near-ties, whose arg-max may jump between "
-            f"equal cells: not judged"
+            f"nearly equal cells: not judged"
         )
     lines += [f"first bad rung: {rung.name}: {rung.fault}" for rung in ladder if not rung.passed][:1]
     return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""TensorRT 10, TensorRT 11 and TensorRT-RTX behind one face: what differs between them is named here and nowhere else.
+"""A common interface to TensorRT 10, TensorRT 11 and TensorRT-RTX. All their differences are handled in this file.
 
-- Strong typing: a flag of `create_network` in 10; without one in 11, which knows nothing else; always so in RTX.
-- Targets: RTX is built for a list of compute capabilities, without a GPU; TensorRT tunes on the GPU that is there, and
-  may be told that others of its kind will run the engine.
-- A timing cache and DLA belong to TensorRT: RTX tunes when it runs.
+- Strong typing: a flag of `create_network` in 10; always on in 11 and RTX.
+- Targets: RTX builds for a list of compute capabilities, without a GPU; TensorRT tunes on the local GPU, and can make
+  engines that other GPUs run too (hardware compatibility).
+- Timing cache and DLA: TensorRT only. RTX tunes at run time.
 """
 
 from collections import Counter
@@ -28,16 +28,16 @@ AMPERE = 8.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How engines are built."""
+    """Build settings of an engine."""
 
     batches: tuple[int, ...] = BUCKETS
-    """Upper ends of the optimization profiles: each engine run takes the smallest that holds its crops."""
+    """Largest batch of each optimization profile; a batch runs in the smallest profile that holds it."""
     workspace_mib: int | None = None
-    """For the builder's tactics; None is the library's own limit."""
+    """Memory limit for the builder's tactics; None: the library's own limit."""
     capabilities: tuple[str, ...] = ()
-    """RTX: "8.6", "8.9", "12.0"... that the engine is for; none is all that the library knows from 8.0 on.
+    """RTX: target compute capabilities, such as "8.6" or "12.0"; empty: all that the library supports from 8.0 on.
 
-    Turing, 7.5, multiplies no matrices in FP32 there: its engines want an FP16 graph."""
+    RTX has no FP32 matrix products on Turing (7.5): build its engines from an FP16 graph."""
     hardware: Compatibility = "none"
     version_compatible: bool = False
     dla_core: int | None = None
@@ -51,7 +51,7 @@ class Settings:
 
 
 class TrtLibrary:
-    """One of the libraries, loaded."""
+    """A loaded TensorRT or TensorRT-RTX."""
 
     def __init__(self, name: Library, module: ModuleType) -> None:
         self.name: Library = name
@@ -72,9 +72,9 @@ class TrtLibrary:
         return builder.create_network(0)
 
     def add_plugins(self) -> None:
-        """Register our operators; RuntimeError where this library takes none."""
+        """Register the EMA plugin; RuntimeError if the library does not support plugins."""
         if self.name == "tensorrt_rtx":
-            raise RuntimeError("TensorRT-RTX takes no plugins, and this graph has our operator: build fp16 or fp32")
+            raise RuntimeError("TensorRT-RTX has no plugins, and this graph has our operator: build fp16 or fp32")
         try:
             plugin = import_module("tensorrt.plugin")
         except ImportError as error:
@@ -86,7 +86,7 @@ class TrtLibrary:
         register_ema(self.trt, plugin, kernel_ptx())
 
     def check(self, settings: Settings) -> None:
-        """ValueError for what this library does not have."""
+        """Raise ValueError for settings that this library does not support."""
         if self.name == "tensorrt_rtx":
             absent = {
                 "a DLA core": settings.dla_core is not None,
@@ -95,28 +95,28 @@ class TrtLibrary:
             }
             if any(absent.values()):
                 words = " and ".join(name for name, asked in absent.items() if asked)
-                raise ValueError(f"TensorRT-RTX knows no {words}; leave that out, or build with --library tensorrt")
+                raise ValueError(f"TensorRT-RTX does not support {words}; leave that out, or use --library tensorrt")
             unknown = set(settings.capabilities) - set(self.capabilities())
             if unknown:
                 known = ", ".join(self.capabilities())
                 raise ValueError(
-                    f"TensorRT-RTX {self.version} is not for compute capability {', '.join(sorted(unknown))}; "
-                    f"it knows {known}"
+                    f"TensorRT-RTX {self.version} does not support compute capability {', '.join(sorted(unknown))}; "
+                    f"it supports {known}"
                 )
         elif settings.capabilities:
             raise ValueError("TensorRT builds for the GPU it runs on; --capabilities is for TensorRT-RTX")
 
     def capabilities(self) -> tuple[str, ...]:
-        """RTX: the compute capabilities that it can build for."""
+        """RTX: the compute capabilities that the library can build for."""
         names = [name for name in dir(self.trt.ComputeCapability) if name.startswith("SM")]
         return tuple(sorted((f"{name[2:-1]}.{name[-1]}" for name in names), key=float))
 
     def targets(self, settings: Settings) -> tuple[str, ...]:
-        """RTX: the compute capabilities that engines are built for."""
+        """RTX: the compute capabilities to build for by these settings."""
         return settings.capabilities or tuple(each for each in self.capabilities() if float(each) >= AMPERE)
 
     def configure(self, config: Any, settings: Settings) -> None:
-        """Put the settings into a builder's config; profiles are added apart."""
+        """Apply the settings, except for the profiles, to a builder's config."""
         trt = self.trt
         if settings.version_compatible:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
@@ -141,7 +141,7 @@ class TrtLibrary:
 
 
 def load_library(name: Library | Literal["auto"] = "auto") -> TrtLibrary:
-    """The library asked for; "auto" takes TensorRT where it is, else RTX. ImportError says how to install it."""
+    """Load a library; "auto" takes TensorRT if it is installed, else RTX. ImportError says how to install it."""
     reasons = []
     for each in MODULES if name == "auto" else (name,):
         for module in MODULES[each]:
@@ -154,7 +154,7 @@ def load_library(name: Library | Literal["auto"] = "auto") -> TrtLibrary:
 
 
 class Log:
-    """TensorRT's messages: counted by their text, for there are hundreds of the same, and kept where asked."""
+    """A TensorRT logger that keeps messages and errors, and counts warnings by text, since many are repeated."""
 
     def __init__(self, library: TrtLibrary) -> None:
         self.lines: list[str] = []
@@ -172,7 +172,7 @@ class Log:
         self.logger = Logger()
 
     def take(self, severity: str, message: str) -> None:
-        """One message."""
+        """Record a message."""
         if severity == "VERBOSE":
             return
         self.lines.append(f"{severity}: {message}")
@@ -182,14 +182,14 @@ class Log:
             self.errors.append(message)
 
     def clear(self) -> None:
-        """Forget what was said, before another engine."""
+        """Discard all messages, before another build."""
         self.lines.clear()
         self.warnings.clear()
         self.errors.clear()
 
 
 def progress_monitor(library: TrtLibrary, show: Any) -> Any:
-    """A monitor that draws TensorRT's outermost phases; `show` makes a bar from (name, steps)."""
+    """A TensorRT progress monitor for the outermost phases; `show(name, steps)` makes a progress bar."""
     base = library.trt.IProgressMonitor
 
     class Monitor(base):

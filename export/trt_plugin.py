@@ -1,12 +1,12 @@
 """EMA as a plugin of TensorRT 10 and 11, from the PTX of our CUDA kernel; experimental.
 
-TensorRT takes the PTX into the engine (`tensorrt.plugin`, ahead of time), so that an engine runs without us, from C++
-too, and no header of TensorRT's is needed. TensorRT-RTX has no such plugins. Not yet built into an engine: the library
-does not install where there is no GPU; registered and evaluated by its own Python layer in the tests.
+It is an ahead-of-time plugin (`tensorrt.plugin`): TensorRT embeds the PTX in the engine, which then runs without
+lehrnet, from C++ too, and no TensorRT headers are needed. TensorRT-RTX has no such plugins. Not yet built into an
+engine, since the library does not install without a GPU; the tests register and evaluate it in TensorRT's Python layer.
 """
 
 # pyright: reportInvalidTypeForm=false
-# TensorRT reads the types of the signatures, and they are a module's that is not there when this one is imported.
+# TensorRT evaluates the annotations below; their module is passed in as `trtp`, so pyright cannot resolve them.
 
 import ctypes
 from pathlib import Path
@@ -19,14 +19,14 @@ PLUGIN = "lehrnet::EMA"
 
 
 def kernel_ptx(folder: Path = KERNELS) -> bytes:
-    """The kernels' PTX, or what NVRTC makes now; FileNotFoundError where there is neither."""
+    """The kernels' PTX, compiled now by NVRTC if the file is missing; FileNotFoundError without either."""
     return read_or_compile(folder / PTX, OLDEST).removesuffix(b"\0")
 
 
 def register_ema(trt: Any, trtp: Any, ptx: bytes) -> None:
-    """Register the operator with `tensorrt` and its `plugin` module, once; the parser then takes its nodes.
+    """Register the operator once, so that TensorRT's parser accepts its nodes; `trtp` is the module `tensorrt.plugin`.
 
-    Its tensors are `lehrnet::ema`'s: maps, shortcut, and the weights of one group in FP32.
+    Its inputs are those of `lehrnet::ema`: maps, shortcut, and the weights of one group in FP32.
     """
     if PLUGIN in trtp._lib.QDP_REGISTRY:
         return

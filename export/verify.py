@@ -1,4 +1,4 @@
-"""The parity ladder: the same crops through PyTorch and through every graph of a bundle."""
+"""The parity ladder: every graph of a bundle (a rung) is compared with PyTorch on the same crops."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -24,22 +24,22 @@ log = logging.getLogger(__name__)
 
 BATCHES = (1, 2, 7)
 HALF_TOLERANCE = 0.02  # of the heatmaps' range: FP16 has 11 bits, and a network adds up many roundings
-INT8_TOLERANCE = 0.01  # mean difference as a share of the range, where there is nothing to hold a budget against
+INT8_TOLERANCE = 0.01  # mean difference as a share of the range, used where no budget applies
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One graph of a bundle beside the PyTorch network."""
+    """The comparison of one graph of a bundle with the PyTorch network."""
 
     parity: Parity
     drift: Drift
     artefact: Artefact
     noise: bool = False
-    """The crops show nobody, so that keypoints mean nothing and no budget is asked about."""
+    """Whether the crops are noise, whose keypoints mean nothing, so that no budget applies."""
 
     @classmethod
     def of(cls, artefact: Artefact) -> "Rung | None":
-        """As an artefact's `measured` holds it; None where it was not verified."""
+        """Read the rung from an artefact's `measured`; None if it was not verified."""
         facts = artefact.measured.get("parity")
         if facts is None:
             return None
@@ -51,7 +51,7 @@ class Rung:
 
     @property
     def fault(self) -> str:
-        """Why this graph should not be used; empty where all is well."""
+        """Why this graph should not be used; empty if it passed."""
         drift, parity = self.drift, self.parity
         if self.artefact.precision == "fp32":
             if parity.passed:
@@ -93,14 +93,14 @@ class Rung:
 
 
 def rungs_of(bundle: Bundle) -> list[Rung]:
-    """What the ladder found when the bundle was written."""
+    """The rungs stored in a bundle when it was written."""
     return [rung for artefact in bundle.artefacts.values() if (rung := Rung.of(artefact)) is not None]
 
 
 def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None) -> list[Rung]:
-    """Hold every graph of a bundle to its own PyTorch weights, on batches of crops or on noise; FP32 first.
+    """Compare every graph of a bundle with the bundle's PyTorch weights, on `batches` or on noise; FP32 first.
 
-    ValueError names the rung whose heatmaps hold NaN. What no CPU runs is left out: BF16, engines, TensorRT's plugin.
+    Graphs that no CPU runs are left out: BF16, engines, TensorRT's plugin. ValueError names a rung with NaN heatmaps.
     """
     reference = open_artefact(bundle, WEIGHTS, "cpu")
     graphs = {name: artefact for name, artefact in bundle.artefacts.items() if name != WEIGHTS and artefact.runs_on_cpu}
@@ -117,7 +117,7 @@ def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None
 def compare(
     reference: Session, rungs: dict[str, Session], batches: Iterable[LabelledBatch], spec: PoseSpec
 ) -> dict[str, tuple[Parity, Drift]]:
-    """Run every batch through the reference and through each rung."""
+    """Run every batch through the reference and through each rung; parity and drift by the rung's name."""
     parts: dict[str, list[Parity]] = {name: [] for name in rungs}
     comparisons = {name: Comparison(spec) for name in rungs}
     for batch in batches:
@@ -133,12 +133,12 @@ def compare(
 
 
 def random_crops(spec: PoseSpec, seed: int = 0) -> Iterator[LabelledBatch]:
-    """Noise, one batch of each size."""
+    """Batches of Gaussian noise, one of each size in BATCHES."""
     rng = np.random.default_rng(seed)
     for size in BATCHES:
         yield unlabelled(rng.standard_normal((size, 3, *spec.input_size), dtype=np.float32), spec)
 
 
 def photograph_crops(folder: Path, spec: PoseSpec) -> Iterator[LabelledBatch]:
-    """Every person with keypoints of a COCO or MPII folder, in batches of 1, 2, 7, 1, 2, 7, ..."""
+    """All people with keypoints of a COCO or MPII folder, in batches of 1, 2, 7, 1, 2, 7, ..."""
     return labelled_batches(read_people(folder, spec).with_keypoints(), spec, cycle(BATCHES))

@@ -1,7 +1,7 @@
-"""One graph from pixels to keypoints, and the form between: crops in, keypoints out. No runtime of ours is needed.
+"""Graphs that need no lehrnet runtime: from a frame and boxes to keypoints ("whole"), and from crops to keypoints.
 
-The front (crop) and the back (decode) are traced once and joined to the network of any precision. Both follow the
-definitions in `lehrnet.pose`: edges meet edges, exact bilinear sampling, black outside the image.
+Crop and decode are traced once and joined to the network of each precision. Both follow the definitions in
+`lehrnet.pose`: edges meet edges, exact bilinear sampling, black outside the image.
 """
 
 from collections.abc import Mapping
@@ -26,17 +26,18 @@ from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, Output
 from ..runtime.session import open_artefact
 from .graph import trace
 
-WHOLE, POINTS = "whole", "points"  # what the two graphs' names begin with
+WHOLE, POINTS = "whole", "points"  # prefixes of the two graphs' names
 FRAME, BOXES, KEYPOINTS = "frame", "boxes", "keypoints"
 TOLERANCE_PX = 0.01
 JOINABLE = ("fp32", "fp16", "int8")
-"""BF16 has an opset of its own, and int8_cpu no need of one graph: OpenCV crops faster."""
+"""Precisions that are joined. BF16 needs another opset; on a CPU (int8_cpu) OpenCV crops faster than the graph."""
 
 
 class Crop(nn.Module):
-    """A frame (H, W, 3) of uint8 in BGR and boxes (N, 4) xyxy to crops (N, 3, h, w), and the way back: scale, shift.
+    """Crop a BGR frame (H, W, 3) of uint8 at boxes (N, 4) xyxy in image px.
 
-    All people are one GridSample over a grid of height N * h: the frame is not copied for each.
+    Returns normalized RGB crops (N, 3, h, w), and the scale (N, 1) and shift (N, 2) from crop px to image px. One
+    GridSample over a grid of height N * h serves all people, so that the frame is not copied for each.
     """
 
     def __init__(self, spec: PoseSpec) -> None:
@@ -48,7 +49,7 @@ class Crop(nn.Module):
         self.register_buffer("offset", (-torch.tensor(spec.mean) / torch.tensor(spec.std)).reshape(3, 1, 1))
 
     def forward(self, frame: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        image = frame.float().permute(2, 0, 1).flip(0)[None]  # the cast first: TensorRT transposes no uint8
+        image = frame.float().permute(2, 0, 1).flip(0)[None]  # cast first: TensorRT cannot transpose uint8
         sides = boxes[:, 2:] - boxes[:, :2]
         longest = torch.maximum(sides[:, :1] / self.width, sides[:, 1:] / self.height)
         scale = self.padding * longest * torch.tensor(self.line.stretch)  # (N, 2)
@@ -63,12 +64,12 @@ class Crop(nn.Module):
 
     @staticmethod
     def _normalized(pixels: Tensor, size: Tensor | int) -> Tensor:
-        """Pixel indices as GridSample counts them: -1 and 1 are the image's edges."""
+        """Pixel indices in GridSample's coordinates, where -1 and 1 are the image's edges."""
         return (2 * pixels + 1) / size - 1
 
 
 class Decode(nn.Module):
-    """Heatmaps (N, K, h, w) to keypoints (N, K, 3) in crop px with their scores: `pose.heatmap.decode`."""
+    """Heatmaps (N, K, h, w) to keypoints (N, K, 3): x, y in crop px and the score, as `pose.heatmap.decode`."""
 
     def __init__(self, spec: PoseSpec) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class Decode(nn.Module):
 
     def forward(self, heatmaps: Tensor) -> Tensor:
         _, width = self.grid
-        flat = heatmaps.reshape(-1, *self.maps)  # constants, so that nobody's heatmaps have a shape, too
+        flat = heatmaps.reshape(-1, *self.maps)  # constant sizes, so that N may be 0
         peak = flat.argmax(2, keepdim=True)  # (N, K, 1)
         score = flat.gather(2, peak)
         row, column = peak // width, peak % width
@@ -93,7 +94,7 @@ class Decode(nn.Module):
         return torch.cat((cells * torch.tensor(self.line.factor) + self.line.offset, score), 2)
 
     def _at(self, flat: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """Values (N, K, P) at rows and columns (N, K, P); the nearest cell for one beyond the border."""
+        """Values (N, K, P) at rows and columns (N, K, P), which are clamped to the border."""
         height, width = self.grid
         return flat.gather(2, row.clamp(0, height - 1) * width + column.clamp(0, width - 1))
 
@@ -116,7 +117,7 @@ class Decode(nn.Module):
         return maps.reshape(-1, self.maps[0], height, width)
 
     def _newton(self, flat: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """(N, K, 2): from the peak to the top of the parabola through the log heatmap around it."""
+        """Offset (N, K, 2), in cells, from the peak to the maximum of a parabola fitted to the log heatmap there."""
         height, width = self.grid
         reach = 2 if self.method == "dark" else 1
         peak = self._at(flat, row, column)
@@ -144,7 +145,7 @@ class Decode(nn.Module):
 
 
 class ToImage(nn.Module):
-    """Keypoints (N, K, 3) in crop px to image px."""
+    """Map keypoints (N, K, 3) from crop px to image px."""
 
     def forward(self, points: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return torch.cat((points[..., :2] * scale[:, None] + shift[:, None], points[..., 2:]), 2)
@@ -160,7 +161,7 @@ class _DecodeToImage(nn.Module):
 
 
 def write_whole(bundle: Bundle) -> dict[str, dict[Output, Path]]:
-    """Write `whole_P.onnx` and `points_P.onnx` for each precision P of a bundle; paths by precision, output."""
+    """Write `whole_P.onnx` and `points_P.onnx` for each precision P of a bundle; paths by precision and output."""
     with TemporaryDirectory() as folder:
         front, back, plain = _ends(bundle.spec, Path(folder))
     written: dict[str, dict[Output, Path]] = {}
@@ -180,11 +181,11 @@ def write_whole(bundle: Bundle) -> dict[str, dict[Output, Path]]:
 
 
 def check_whole(bundle: Bundle, precision: str, graphs: Mapping[Output, Path], seed: int = 0) -> dict[str, float]:
-    """How far the two graphs of a precision are from the ordinary path on a drawn scene, in px.
+    """Distances in px between the two graphs of a precision and the ordinary pipeline, on a drawn scene.
 
-    `points`: the largest distance on the same crops, which must be below 0.01 px. `whole`: the median from the frame
-    on, below 0.01 px for FP32; INT8 rounds what differs by a millionth between two crops of one picture.
-    RuntimeError where they are further.
+    `points`: the largest distance on the same crops, at most 0.01 px. `whole`: the median distance from the frame on,
+    at most 0.01 px for FP32; not limited for the others, since rounding amplifies tiny differences of the crops.
+    RuntimeError if a limit is exceeded.
     """
     frame, people = draw_scene(np.random.default_rng(seed))
     boxes = corners(np.array([person["bbox"] for person in people], np.float64))
@@ -199,20 +200,20 @@ def check_whole(bundle: Bundle, precision: str, graphs: Mapping[Output, Path], s
         "whole": float(np.median(np.linalg.norm(whole[..., :2] - in_image, axis=2))),
     }
     if found["points"] > TOLERANCE_PX or (precision == "fp32" and found["whole"] > TOLERANCE_PX):
-        raise RuntimeError(f"the one-graph forms of {precision} stray from the ordinary path: {found} px")
+        raise RuntimeError(f"the joined graphs of {precision} differ from the ordinary pipeline: {found} px")
     return found
 
 
 def _joined(first: ModelProto, second: ModelProto, links: dict[str, str]) -> ModelProto:
     parts = [ModelProto.FromString(part.SerializeToString()) for part in (first, second)]
     for part in parts:
-        del part.metadata_props[:]  # onnxsim's own counts, which no two graphs share
+        del part.metadata_props[:]  # onnxsim's statistics differ between graphs, which `merge_models` refuses
         del part.graph.value_info[:]  # "unk__0" is another size in each, and a runtime trusts it
     return compose.merge_models(*parts, io_map=list(links.items()))
 
 
 def _ends(spec: PoseSpec, folder: Path) -> tuple[ModelProto, ModelProto, ModelProto]:
-    """The graphs before and after the network; names inside carry a prefix, so that they meet nobody else's."""
+    """Trace crop, decode to image px, and decode to crop px; inner names are prefixed so that they cannot collide."""
     height, width = (side // HEATMAP_STRIDE for side in spec.input_size)
     frame = torch.zeros(96, 128, 3, dtype=torch.uint8)
     boxes = torch.tensor([[10.0, 10, 60, 90], [20, 5, 100, 80]])

@@ -1,7 +1,7 @@
 """The network: LE-HRNet and its variants in PyTorch."""
 
 try:
-    import torch as _torch  # noqa: F401 - asked for here, so that its absence is explained once
+    import torch as _torch  # noqa: F401 - imported here to explain its absence in one place
 except ImportError as error:
     raise ImportError("the network needs PyTorch: pip install 'lehrnet[train]'") from error
 

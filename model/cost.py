@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of a network, by stage, by branch and by kind of block.
 
-Convention, that of the paper and of HRNet's literature ("FLOPs" there): one multiply-add is one, at batch 1;
-convolutions and matrix products count, norms, activations, sums and resizing do not. EMA counts as published,
-so that the figure belongs to the network and not to the form that it happens to run in.
+Multiply-adds ("FLOPs" in the paper and in HRNet's literature) are counted for one crop, over convolutions and matrix
+products; norms, activations, sums and resizing do not count. EMA is counted as published, so that the figure does not
+depend on the form in which the network runs.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .places import Place, View, place_of
 
 @dataclass(frozen=True)
 class PartCost:
-    """What one part of a network costs."""
+    """Cost of a part of a network."""
 
     part: str
     params: int
@@ -28,10 +28,10 @@ class PartCost:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What every module with parameters costs by itself, and where it belongs."""
+    """Cost and place of every module with parameters."""
 
     layers: tuple[tuple[Place, int, int], ...]
-    """Place, parameters, multiply-adds; in the order of the modules."""
+    """(place, parameters, multiply-adds) of each module, in module order."""
 
     @property
     def params(self) -> int:
@@ -44,7 +44,7 @@ class NetworkCost:
         return sum(macs for *_, macs in self.layers)
 
     def by(self, view: View) -> tuple[PartCost, ...]:
-        """Sums by one attribute of the places."""
+        """Costs summed by stage, branch or kind of block."""
         sums: dict[str, tuple[int, int]] = {}
         for place, params, macs in self.layers:
             before = sums.get(getattr(place, view), (0, 0))
@@ -54,7 +54,7 @@ class NetworkCost:
 
 @lru_cache(maxsize=32)
 def network_cost(config: NetworkConfig, input_size: Grid) -> NetworkCost:
-    """Count a network on crops of `input_size` (height, width) in px, multiples of 32."""
+    """Cost of a network on crops of `input_size` (height, width) in px, multiples of 32."""
     network = PoseNetwork(config).eval()
     grids = output_grids(network, (nn.Conv2d, EMA), input_size)
     layers = []

@@ -1,4 +1,4 @@
-"""Which device torch works on."""
+"""Selection of the torch device."""
 
 import torch
 
@@ -6,9 +6,9 @@ from ..parsing import device_index
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of "cpu", "cuda" or "cuda:N"; "auto" is a GPU where PyTorch sees one, else the CPU.
+    """The torch device for "cpu", "cuda", "cuda:N" or "auto" (a GPU if PyTorch finds one, else the CPU).
 
-    Raises ValueError for another name, and RuntimeError for a GPU that is not there.
+    ValueError for another name; RuntimeError if the GPU does not exist.
     """
     gpus = torch.cuda.device_count()
     if name == "auto":
@@ -17,5 +17,5 @@ def choose_device(name: str = "auto") -> torch.device:
     if gpu is None:
         return torch.device("cpu")
     if gpu >= gpus:
-        raise RuntimeError(f"device is {name}, but PyTorch sees {gpus} GPUs; use cpu")
+        raise RuntimeError(f"device is {name}, but PyTorch finds {gpus} GPUs; use cpu")
     return torch.device("cuda", gpu)

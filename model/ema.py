@@ -1,7 +1,7 @@
 """Efficient multi-scale attention by its exact algebra (paper, section 2.3).
 
 The published module reshapes (N, C, H, W) to (N*G, C/G, H, W) and runs two softmaxes, a norm and two matrix
-products there (`forms.published` keeps that form). The same numbers come cheaper:
+products there (`forms.published` keeps that form). The same result can be computed at a lower cost:
 
 1. GroupNorm with one channel a group has a spatial mean of exactly its bias, so the softmax that weighs the
    3x3 branch is a constant of the weights, and that branch is one depthwise conv summed over the group.
@@ -23,7 +23,7 @@ Grid = tuple[int, int]
 
 
 class EMAConstants(NamedTuple):
-    """What `attend` needs beside the map: functions of the weights and of the grid. c = C / groups."""
+    """Inputs of `attend` that depend only on the weights and the grid. c = C / groups."""
 
     gate: Tensor
     """(C, c, 1, 1) the 1x1 conv, repeated for every group."""
@@ -64,7 +64,7 @@ class EMA(nn.Module):
         self.norm = nn.GroupNorm(width, width)
 
     def constants(self, grid: Grid) -> EMAConstants:
-        """The weights as `attend` uses them on a map of `grid` cells."""
+        """Compute the constants for maps of `grid` (height, width)."""
         height, width = grid
         conv, conv_bias = self.conv.weight, _present(self.conv.bias)
         share = self.norm.bias.softmax(0)  # the mean of GroupNorm's output is its bias

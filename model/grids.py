@@ -1,4 +1,4 @@
-"""Which grid each module of a network works on."""
+"""Grid sizes of the modules of a network."""
 
 from functools import partial
 
@@ -11,9 +11,9 @@ PROBE = 64  # px: the smallest crop whose coarsest map has more than one cell
 
 
 def output_grids(network: nn.Module, kinds: tuple[type[nn.Module], ...], input_size: Grid) -> dict[str, Grid]:
-    """Output grid, by path, of every module of these kinds on crops of `input_size` (multiples of 32).
+    """Output grid (height, width) of every module of the given kinds, by path, on crops of `input_size`.
 
-    One small crop goes through; the network is fully convolutional, so its grids scale to the real size.
+    It is measured on one small crop and scaled, since the network is fully convolutional. Sizes are multiples of 32.
     """
     grids: dict[str, Grid] = {}
 

@@ -1,4 +1,4 @@
-"""From a network without EMA to the same network with it: the cheap one is trained first, the dear one goes on."""
+"""Adding EMA to a trained network: train the cheap variant first, then continue with the expensive one."""
 
 from dataclasses import replace
 
@@ -10,10 +10,10 @@ from .network import PoseNetwork
 
 @torch.no_grad()
 def with_ema(lean: PoseNetwork) -> PoseNetwork:
-    """The variant of `lean` with EMA, whose heatmaps are those of `lean` until it learns.
+    """The variant of `lean` with EMA, initialized so that its heatmaps equal those of `lean`.
 
-    An EMA whose 3x3 conv and norm are zero weighs every cell by sigmoid(0) = 1/2, and the norm before it is doubled.
-    Its 1x1 conv keeps its random weights, so gradients reach all of it. Raises ValueError where EMA is in already.
+    An EMA with zero 3x3 conv and norm weighs every cell by sigmoid(0) = 1/2, for which the norm before it is doubled.
+    Its 1x1 conv keeps its random weights, so gradients reach all of it. ValueError if the network has EMA already.
     """
     if lean.config.attention:
         raise ValueError("the network has EMA already")

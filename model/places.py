@@ -1,4 +1,4 @@
-"""Where a layer belongs in the network, by the path of its module: stage, branch and kind of block."""
+"""Classification of layers by the path of their module: stage, branch and kind of block."""
 
 import re
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ STAGE = re.compile(r"(stem|stage\d|transition\d|head)\b")
 View = Literal["stage", "branch", "kind"]
 VIEWS: tuple[View, ...] = get_args(View)
 LAYOUT = "layout"
-"""What a runtime adds of its own: the same values in another order."""
+"""Layout changes that a runtime inserts."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer belongs."""
+    """Place of a layer in the network."""
 
     stage: str
     branch: str
-    """ "stage3 branch 2" counts from 0, the finest; outside the branches it is the stage."""
+    """Such as "stage3 branch 2", with 0 as the finest; the stage outside the branches."""
     kind: str
     """ "LConv", "EMA", "fusion", ..."""
 
@@ -42,7 +42,7 @@ def place_of(path: str, *, light: bool = True) -> Place:
 
 
 def branch_of(path: str) -> int:
-    """The branch of a module's path, from 0, the finest; -1 outside the branches."""
+    """Branch index of a module's path, with 0 as the finest; -1 outside the branches."""
     found = BRANCH.match(path)
     return -1 if found is None else int(found[2])
 

@@ -12,14 +12,14 @@ from .config import NetworkConfig
 
 
 def residual_unit(config: NetworkConfig, channels: int) -> nn.Module:
-    """The residual unit that a config asks for."""
+    """The residual unit selected by a config."""
     if config.attention:
         return LeEMAFusionblock(channels, groups=config.width)
     return Leanblock(channels) if config.light_units else Basicblock(channels)
 
 
 def exchange_path(config: NetworkConfig, source: int, target: int) -> nn.Module:
-    """The way of a map from branch `source` to the grid and width of branch `target`."""
+    """Fusion path of a map from branch `source` to the grid and width of branch `target`."""
     channels = config.branch_channels(max(source, target) + 1)
     if source == target:
         return nn.Identity()
@@ -58,13 +58,13 @@ class ExchangeModule(nn.Module):
 
     @staticmethod
     def fuse(paths: nn.Module, maps: Sequence[Tensor]) -> Tensor:
-        """What one branch receives: the sum of all, each by its path."""
+        """Input of one branch: the sum of all maps, each through its path."""
         assert isinstance(paths, nn.ModuleList)
         return F.relu(reduce(torch.add, (path(x) for path, x in zip(paths, maps, strict=True))))
 
 
 class Stage(nn.Module):
-    """Exchange modules in a row; the network's last one fuses into the finest branch only."""
+    """A sequence of exchange modules; the last one of the network fuses into the finest branch only."""
 
     def __init__(self, config: NetworkConfig, branches: int, modules: int, *, last: bool = False) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Stage(nn.Module):
 
 
 class Transition(nn.Module):
-    """Opens one more branch from the coarsest; after stage 1 it also brings the first to its width."""
+    """Adds a branch, made from the coarsest one; after stage 1 it also converts the first branch to its width."""
 
     def __init__(self, config: NetworkConfig, in_channels: int, branches: int) -> None:
         super().__init__()

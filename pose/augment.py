@@ -1,4 +1,4 @@
-"""Random views of a person: which affine, and whether mirrored. Batched, in NumPy; the pixels follow elsewhere."""
+"""Geometric augmentation: random affines and mirroring of people, batched in NumPy; `model.pixels` samples pixels."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ from .spec import PoseSpec
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a view may stray. The defaults are the paper's (section 3)."""
+    """Augmentation settings. The defaults are the paper's (section 3)."""
 
     rotation_deg: float = 45.0
-    """Uniform within plus and minus this."""
+    """Rotation is uniform within plus and minus this."""
     scale: tuple[float, float] = (0.65, 1.35)
-    """Uniform size of the view against the person's crop."""
+    """Scale of the view relative to the person's crop, uniform."""
     mirrored: float = 0.5
     """Share of views that are mirrored."""
     half_body: float = 0.0
-    """Share of people of whom the upper or the lower half is shown (HRNet: 0.3)."""
+    """Share of people cropped to the upper or lower half of the body (HRNet: 0.3)."""
     brightness: float = 0.0
-    """Grey values are multiplied by 1 within plus and minus this, each colour apart."""
+    """Pixel values are multiplied by 1 plus or minus at most this, independently for each colour."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.mirrored <= 1 and 0 <= self.half_body <= 1 and 0 < self.scale[0] <= self.scale[1]):
@@ -32,9 +32,9 @@ class Augmentation:
 
 NONE = Augmentation(rotation_deg=0, scale=(1, 1), mirrored=0)
 
-MARGIN = 1.25  # a stored crop's sides against those of the view in its middle
-HALF_BODY_JOINTS = 3  # as many must be labelled in a half for it to be shown
-HALF_BODY_PADDING = 1.5  # HRNet: joints lie within the body, not on its edge
+MARGIN = 1.25  # side of a stored crop relative to that of the view in its middle
+HALF_BODY_JOINTS = 3  # labelled joints that a half needs
+HALF_BODY_PADDING = 1.5  # HRNet: the body extends beyond its joints
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Views:
     """Random views of N stored crops."""
 
     affines: Affines
-    """(N, 2, 3) from px of the view to px of the stored crop; a mirrored one is mirrored in it."""
+    """(N, 2, 3) affines from px of the view to px of the stored crop, including the mirroring."""
     mirrored: NDArray[np.bool_]
-    """(N,) whose left and right joints change places."""
+    """(N,) whether the view is mirrored, so that left and right joints must be swapped."""
     gains: NDArray[np.float32]
-    """(N, 3) factors of the grey values, RGB."""
+    """(N, 3) factors of the pixel values, RGB."""
 
     def take(self, rows: slice) -> "Views":
-        """Some of the views."""
+        """A slice of the views."""
         return Views(self.affines[rows], self.mirrored[rows], self.gains[rows])
 
 
@@ -60,9 +60,9 @@ def draw_views(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Views:
-    """Views of people whose keypoints (N, K, 3) are in px of their stored crops of `stored_size` (height, width).
+    """Draw random views of people with keypoints (N, K, 3) in px of their stored crops.
 
-    A view that is neither rotated nor scaled is the person's crop: all of the stored one but its margin.
+    `stored_size` is (height, width). A view without rotation and scaling is the stored crop without its margin.
     """
     people = len(keypoints)
     sides = np.array(spec.input_size[::-1], dtype=np.float64)
@@ -84,7 +84,7 @@ def draw_views(
 
 
 def view_keypoints(keypoints: NDArray[np.float64], views: Views, skeleton: Skeleton) -> NDArray[np.float64]:
-    """Keypoints (N, K, 3) of stored crops in px of their views, left and right exchanged where mirrored."""
+    """Map keypoints (N, K, 3) from stored crops to px of their views; left and right are swapped if mirrored."""
     linear = np.linalg.inv(views.affines[:, :, :2])
     points = (keypoints[..., :2] - views.affines[:, None, :, 2]) @ linear.transpose(0, 2, 1)
     seen = np.concatenate((points, keypoints[..., 2:]), axis=2)
@@ -94,7 +94,7 @@ def view_keypoints(keypoints: NDArray[np.float64], views: Views, skeleton: Skele
 def _half_bodies(
     keypoints: NDArray[np.float64], upper: NDArray[np.bool_], sides: NDArray[np.float64], skeleton: Skeleton
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Centre (N, 2) and zoom (N,) of the half's padded box, and whether enough of it is labelled (N,)."""
+    """Centre (N, 2) and zoom (N,) of the half's padded box, and whether it has enough labelled joints (N,)."""
     above = np.isin(np.arange(len(skeleton)), skeleton.upper_body)
     wanted = (keypoints[..., 2] > 0) & (above == upper[:, None])
     low = np.where(wanted[..., None], keypoints[..., :2], np.inf).min(1)
@@ -102,4 +102,4 @@ def _half_bodies(
     whole = wanted.sum(1) >= HALF_BODY_JOINTS
     low, high = np.where(whole[:, None], low, 0), np.where(whole[:, None], high, 1)
     zoom = HALF_BODY_PADDING * ((high - low) / sides).max(1)
-    return (low + high) / 2, zoom, whole & (zoom > 0.1)  # a view of a tenth would be blur
+    return (low + high) / 2, zoom, whole & (zoom > 0.1)  # smaller zooms would be blurred

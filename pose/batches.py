@@ -1,4 +1,4 @@
-"""Labelled people as batches of crops."""
+"""Batches of crops from labelled people."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from .data import PoseData
 from .spec import PoseSpec
 
 LabelledBatch = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
-"""Crops (n, 3, H, W), keypoints (n, K, 3) in crop px, whose last is 0 for a joint without label, and areas (n,) in crop
+"""Crops (n, 3, H, W), keypoints (n, K, 3) in crop px with visibility 0 for unlabelled joints, and areas (n,) in crop
 px^2."""
 
 
 @dataclass(frozen=True)
 class BadPicture:
-    """A picture that could not be used, and why."""
+    """An image that could not be used, and the reason."""
 
     path: Path
     reason: str
@@ -29,17 +29,17 @@ class BadPicture:
 
 
 def unlabelled(crops: NDArray[np.float32], spec: PoseSpec) -> LabelledBatch:
-    """Crops of people of whom nothing is known."""
+    """Crops (n, 3, H, W) as a batch without labels."""
     return crops, np.zeros((len(crops), len(spec.skeleton), 3)), np.zeros(len(crops))
 
 
 def crop_batches(
     people: PoseData, spec: PoseSpec, sizes: Iterable[int], bad: list[BadPicture] | None = None
 ) -> Iterator[tuple[NDArray[np.float32], Affines]]:
-    """Crops (n, 3, H, W) and affines of everyone, image by image, in batches of `sizes`; the last may be smaller.
+    """Yield crops (n, 3, H, W) and affines (n, 2, 3) of all people, by image, in batches of `sizes`.
 
-    `sizes` goes on for ever: `itertools.repeat(32)`, `itertools.cycle((1, 2, 7))`. A picture that cannot be read is
-    an error; with a list `bad` it is entered there, and its people's affines are NaN, which makes their points NaN.
+    `sizes` must be infinite: `itertools.repeat(32)`, `itertools.cycle((1, 2, 7))`. An unreadable image raises; with a
+    list `bad` it is recorded there instead, and its people's affines, hence their points, are NaN.
     """
     crops, affines = np.empty((0, 3, *spec.input_size), np.float32), np.empty((0, 2, 3))
     wanted = iter(sizes)
@@ -62,7 +62,7 @@ def crop_batches(
 
 
 def labelled_batches(people: PoseData, spec: PoseSpec, sizes: Iterable[int]) -> Iterator[LabelledBatch]:
-    """The crops of `crop_batches` with the labels of the people in them."""
+    """The crops of `crop_batches` with their labels."""
     start = 0
     rows = np.argsort(people.image_of, kind="stable")
     for crops, affines in crop_batches(people, spec, sizes):

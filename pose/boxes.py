@@ -1,7 +1,7 @@
 """Person boxes from files: COCO annotations, COCO detections, or plain xyxy lists.
 
-Which picture an entry is for is what the file says: by its image's id or by its path. A path matches a picture whose
-own path ends with it, the longest one first.
+Entries are matched to images by image id or by path. A path matches an image whose own path ends with it; the longest
+match wins.
 """
 
 import logging
@@ -25,25 +25,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PersonBoxes:
-    """The people of one image; there may be none."""
+    """The person boxes of one image, possibly none."""
 
     boxes: NDArray[np.float64]
     """(N, 4) xyxy, image px."""
     scores: NDArray[np.float64]
-    """(N,) the detector's, or 1."""
+    """(N,) scores of the detector, or 1."""
     image_id: ImageId | None = None
-    """The file's, where it has one."""
+    """Image id of the file, if it has one."""
     size: tuple[int, int] | None = None
-    """Width and height of the image that the boxes are meant for, where the file says them."""
+    """(width, height) of the image by the file, if given."""
 
 
 @dataclass(frozen=True)
 class KnownImages:
-    """What a label file says of the pictures that detections may be for."""
+    """Images of a label file, to which detections refer by id."""
 
     ids: Mapping[ImageId, Path]
     category: ImageId
-    """The person's."""
+    """Id of the person category."""
 
 
 def read_boxes(
@@ -55,21 +55,21 @@ def read_boxes(
     known: Callable[[], KnownImages | None] = lambda: None,
     category: int | None = None,
 ) -> dict[Path, PersonBoxes]:
-    """Boxes by picture, for those of `pictures` that the file knows.
+    """Read person boxes by image, for those of `pictures` that the file has.
 
     Args:
         path: COCO annotations (crowds are left out), COCO detections (a list with image_id and bbox),
             {"a/b.jpg": [[x1, y1, x2, y2], ...]}, or for a single picture just [[x1, y1, x2, y2], ...].
-        pictures: the files that boxes are wanted for.
-        root: the folder that the file's paths begin in, where that is known; all pictures lie in it.
-        skeleton: tells the person's category of an annotation file by its joints.
-        known: gives the pictures whose ids detections bear. Without them
-            the last digits of a name are taken for the id, which is said.
-        category: the person's in a list of detections, where several could be meant.
+        pictures: the image files that boxes are wanted for.
+        root: the folder that the file's paths are relative to, if known; it contains all pictures.
+        skeleton: identifies the person category of an annotation file by its joints.
+        known: returns the images that detections refer to by id. Without it, the last digits of a file name are taken
+            as its id, with a warning.
+        category: id of the person category in a list of detections, if ambiguous.
 
     Raises:
-        FileNotFoundError: for a missing file.
-        ValueError: which names the entry that is wrong, or that could be for two pictures.
+        FileNotFoundError: the file is missing.
+        ValueError: an entry is invalid or matches two images; the message names it.
     """
     content = read_json(path, leave_out=NOT_NEEDED, nan=True)
     with naming(path):
@@ -89,10 +89,10 @@ def read_boxes(
 
 
 def match_names(names: Iterable[str], pictures: Sequence[Path], root: Path | None = None) -> dict[str, Path]:
-    """Which picture each name means, for those that mean one of `pictures`.
+    """Match names to `pictures`; names without a match are left out.
 
-    A path from `root` is meant before any other; else the longest name that a picture's path ends with. ValueError
-    where a name could mean two pictures: then it is too short.
+    A path relative to `root` takes precedence; else the longest name that an image's path ends with. ValueError if a
+    name matches two images, because it is too short.
     """
     named = {name: PurePosixPath(name.replace("\\", "/")).parts for name in names}
     lengths = {len(parts) for parts in named.values()}
@@ -141,7 +141,7 @@ def _person_of(categories: object, skeleton: Skeleton | None) -> ImageId | None:
         try:
             return person_category(categories, skeleton)
         except ValueError:
-            pass  # boxes need no joints: any file that calls somebody a person will do
+            pass  # boxes need no joints: a category named "person" is enough
     named = [each for each in categories if isinstance(each, Mapping)] if isinstance(categories, list) else []
     persons = [each.get("id") for each in named if each.get("name") == "person"]
     if persons:
@@ -162,7 +162,7 @@ def _from_detections(
         ids = {image_id: picture for image_id, picture in known.ids.items() if picture in wanted}
     else:
         ids = _ids_by_name(pictures)
-        log.warning("no label file says which image_id is which picture: the last digits of the names are taken")
+        log.warning("no label file maps image_id to images: the last digits of the file names are taken as ids")
     person = _person_among(entries, known, category)
     by_id: dict[ImageId, list[Mapping[str, Any]]] = {image_id: [] for image_id in ids}
     for entry in entries:
@@ -172,12 +172,12 @@ def _from_detections(
     return {
         ids[image_id]: _people(people, image_id, None)
         for image_id, people in by_id.items()
-        if people or known is not None  # in a picture that the labels list, nobody was detected
+        if people or known is not None  # an image of the label file without detections has no people
     }
 
 
 def _same_id(image_id: ImageId, ids: Mapping[ImageId, Any]) -> ImageId | None:
-    """The id among `ids` that this one is, be it written as a number or as a text."""
+    """The equal id among `ids`, whether written as a number or as a text; None if there is none."""
     if image_id in ids:
         return image_id
     other = str(image_id) if isinstance(image_id, int) else int(image_id) if image_id.isdecimal() else None
@@ -185,7 +185,7 @@ def _same_id(image_id: ImageId, ids: Mapping[ImageId, Any]) -> ImageId | None:
 
 
 def _ids_by_name(pictures: Sequence[Path]) -> dict[ImageId, Path]:
-    """000000000785.jpg and COCO_val2014_000000000785.jpg are 785; a name without digits at its end is itself."""
+    """Images by id, the last digits of the name, as in COCO_val2014_000000000785.jpg, or else the name."""
     ids: dict[ImageId, Path] = {}
     for picture in pictures:
         digits = re.search(r"[0-9]+$", picture.stem)
@@ -199,7 +199,7 @@ def _ids_by_name(pictures: Sequence[Path]) -> dict[ImageId, Path]:
 
 
 def _person_among(entries: Sequence[Mapping[str, Any]], known: KnownImages | None, category: int | None) -> Any:
-    """The person's category: as asked, as the label file says, or as the list allows."""
+    """The person category: the given one, else the label file's, else a guess from the entries."""
     if category is not None:
         return category
     return known.category if known is not None else likely_person(entries)
@@ -212,7 +212,7 @@ def _people(
     *,
     lenient: bool = False,
 ) -> PersonBoxes:
-    """COCO's xywh and scores of one image; `lenient` leaves out boxes without area, as label files have them."""
+    """Boxes of one image from COCO's xywh and scores; `lenient` leaves out boxes without area instead of raising."""
     rows = []
     for person in people:
         box, score = person.get("bbox"), person.get("score", 1.0)
@@ -233,7 +233,7 @@ def _people(
 
 
 def _is_number(value: object) -> bool:
-    """Whether this is a number that a float can hold, be it NaN."""
+    """Whether a value is a number that fits a float; NaN counts."""
     return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 53)
 
 

@@ -1,7 +1,7 @@
-"""People of a data folder in COCO's form. Reading is strict here, so that everything after it may trust.
+"""Reader for COCO data folders. It validates everything, so that later code can rely on the result.
 
-Ids, categories, paths and splits are what the label file says. An entry that cannot be used is left out and counted;
-a file is refused only where nothing is left, or where its ids contradict each other.
+Ids, categories, paths and splits are taken from the label file. Invalid entries are left out and counted; a file is
+refused only if no entries are left or its ids are contradictory.
 """
 
 import logging
@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 Purpose = Literal["train", "val"]
 PERSON_CATEGORY = 1  # COCO's
 AREA_OF_BOX = 0.53  # a COCO person's segment against their box, on average
-NOT_NEEDED = frozenset({"segmentation"})  # most of COCO's files: left out while they are parsed
+NOT_NEEDED = frozenset({"segmentation"})  # most of the size of COCO's files: dropped during parsing
 
 
 def find_labels(folder: Path, split: str | None = None, purpose: Purpose = "val") -> tuple[Path, Path, str]:
-    """The label file, the image folder, and which of several splits that is.
+    """Find a data folder's label file and image folder; the third value describes the chosen split, if several.
 
     A folder holds `person_keypoints.json` + `images/`, or COCO's own `annotations/person_keypoints_SPLIT.json` with
-    `SPLIT/` or `images/SPLIT/`. `split` is a split or how it begins ("train"); without it, the one whose name begins
-    as `purpose` is taken. ValueError where several could be meant.
+    `SPLIT/` or `images/SPLIT/`. `split` is the name of a split or a prefix of it ("train"); without it, `purpose` is
+    the prefix. ValueError if several splits match.
     """
     plain = folder / "person_keypoints.json"
     if plain.is_file() and (folder / "images").is_dir() and split is None:
@@ -45,10 +45,10 @@ def find_labels(folder: Path, split: str | None = None, purpose: Purpose = "val"
     wanted = [name for name in found if name.startswith(split or purpose)] or ([] if split else list(found))
     wanted = [split] if split in found else wanted
     if len(wanted) > 1:
-        raise ValueError(f"{folder} holds {', '.join(found)}: which is meant? --split {wanted[0]} says it")
+        raise ValueError(f"{folder} holds {', '.join(found)}: choose one, such as --split {wanted[0]}")
     if not wanted:
         raise FileNotFoundError(
-            f"{folder} is no COCO data folder{f' with a split {split!r}' if split else ''}: it has neither "
+            f"{folder} is not a COCO data folder{f' with a split {split!r}' if split else ''}: it has neither "
             "person_keypoints.json + images/ nor annotations/person_keypoints_SPLIT.json + SPLIT/ (such as val2017)"
             + (f"; it has {', '.join(found)}" if found else "")
         )
@@ -59,11 +59,10 @@ def find_labels(folder: Path, split: str | None = None, purpose: Purpose = "val"
 def read_coco(
     folder: Path, skeleton: Skeleton = COCO17, *, split: str | None = None, purpose: Purpose = "val"
 ) -> PoseData:
-    """Everyone who is no crowd, with or without keypoints; `reading` says what was left out and filled in.
+    """Read all people who are not crowds, with or without keypoints; `reading` records omissions and defaults.
 
-    Raises FileNotFoundError for a missing label file or image, and ValueError that names the file for damaged JSON,
-    ids that occur twice, a person's category with other joints, pictures of another size, and a file of which
-    nothing can be used.
+    Raises FileNotFoundError for a missing label file or image, and ValueError naming the file for damaged JSON,
+    duplicate ids, a person category with other joints, images of another size, and a file without valid entries.
     """
     labels, images, taken = find_labels(folder, split, purpose)
     content = read_json(labels, leave_out=NOT_NEEDED, nan=True)
@@ -75,7 +74,7 @@ def read_coco(
 
 
 def person_category(categories: object, skeleton: Skeleton) -> ImageId | None:
-    """The id of the category whose joints these are, or that is called person; None where there are no categories."""
+    """Id of the category with the skeleton's joints, or with the name "person"; None if there are no categories."""
     if categories is None or categories == []:
         return None
     if not isinstance(categories, list) or not all(isinstance(each, Mapping) for each in categories):
@@ -96,16 +95,16 @@ def person_category(categories: object, skeleton: Skeleton) -> ImageId | None:
 
 
 def likely_person(entries: Sequence[Mapping[str, Any]]) -> ImageId:
-    """The person's category where nothing names the categories: COCO's, or the only one; else ValueError."""
+    """Guess the person category of entries without category names: COCO's 1, or the only one; else ValueError."""
     kinds = {entry["category_id"] for entry in entries if is_id(entry.get("category_id"))}
     if not kinds or (PERSON_CATEGORY in kinds and 0 not in kinds):
         return PERSON_CATEGORY
     if len(kinds) == 1:
         (only,) = kinds
-        log.warning("everything is of category %s, which is taken for the person's", only)
+        log.warning("all entries have category %s, which is assumed to be the person's", only)
         return only
     shown = ", ".join(map(str, sorted(kinds, key=str)[:6]))
-    raise ValueError(f"its categories are {shown}: which is a person? --person-category says it for detections")
+    raise ValueError(f"its categories are {shown}: name the person's with --person-category, for detections")
 
 
 def _names(category: Mapping[str, Any]) -> list[str] | None:
@@ -114,7 +113,7 @@ def _names(category: Mapping[str, Any]) -> list[str] | None:
 
 
 def _check_order(names: list[str] | None, skeleton: Skeleton) -> None:
-    """ValueError where the file has the skeleton's joints in another order: every figure would be wrong."""
+    """Raise ValueError if the file has the skeleton's joints in another order."""
     if names and set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints:
         index = next(index for index, name in enumerate(names) if name != skeleton.joints[index])
         raise ValueError(
@@ -124,12 +123,12 @@ def _check_order(names: list[str] | None, skeleton: Skeleton) -> None:
 
 
 def is_id(value: object) -> bool:
-    """Whether this can be an id: a number or a text."""
+    """Whether a value is a valid id: a number or a text."""
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a path of a label file would leave the images' folder, on any system, or is no path at all."""
+    """Whether a path of a label file leaves the image folder on any operating system, or is not a valid path."""
     windows = PureWindowsPath(name)
     return (
         not name
@@ -141,14 +140,14 @@ def leads_outside(name: str) -> bool:
 
 
 class _Reader:
-    """One label file's entries, checked row by row."""
+    """Validates the entries of a label file and converts them to arrays."""
 
     def __init__(self, skeleton: Skeleton, reading: Reading) -> None:
         self.skeleton, self.reading = skeleton, reading
         self.sizes: dict[ImageId, tuple[float, float]] = {}
 
     def read(self, content: Any, labels: Path, images: Path) -> tuple[PoseData, NDArray[np.int64]]:
-        """The people, and the pictures' widths and heights (M, 2) as the labels give them, 0 where they do not."""
+        """The people, and the images' labelled (width, height) (M, 2), 0 if not given."""
         if not isinstance(content, dict):
             raise ValueError(f"it holds {type(content).__name__}, expected an object with images and annotations")
         entries, rows = (_list(content, name) for name in ("images", "annotations"))
@@ -201,7 +200,7 @@ class _Reader:
         }
 
     def _images(self, entries: Sequence[Any]) -> list[Mapping[str, Any]]:
-        """Those that can be used; ValueError where one id stands for two files."""
+        """The valid image entries; ValueError if an id is used for two files."""
         names: dict[ImageId, str] = {}
         used = []
         for number, entry in enumerate(entries):
@@ -226,7 +225,7 @@ class _Reader:
         category: ImageId,
         known: set[ImageId],
     ) -> bool:
-        """Whether an annotation is a person or a crowd that can be used; faults are counted."""
+        """Whether an annotation is a valid person or crowd; faults are counted."""
         if not isinstance(row, Mapping):
             self.reading.leave_out(f"annotation number {number}", "it is no object")
             return False
@@ -244,7 +243,7 @@ class _Reader:
         return not reason
 
     def _fault(self, row: Mapping[str, Any], image_index: Mapping[ImageId, int]) -> str:
-        """Why an annotation's ids, box or area cannot be used; empty where they can."""
+        """Why an annotation's ids, box or area are invalid; empty if they are valid."""
         checks = {
             "its id is no number or text": "id" not in row or is_id(row["id"]),
             "it is on an image that the file does not list": is_id(row.get("image_id"))
@@ -302,7 +301,7 @@ def _image_fault(entry: Any) -> str:
 
 
 def _numbers(values: Any, count: int) -> bool:
-    """Whether this is a list of so many finite numbers of a size that pixels have."""
+    """Whether `values` is a list of `count` finite numbers of plausible size for pixels."""
     return (
         isinstance(values, list)
         and len(values) == count

@@ -1,4 +1,4 @@
-"""Labelled people: what the readers of COCO and MPII give, as arrays."""
+"""Labelled people as arrays: the result of the COCO and MPII readers."""
 
 import zlib
 from collections.abc import Iterator
@@ -13,73 +13,72 @@ from .pictures import picture_size, read_image
 from .reading import Reading
 from .skeleton import Skeleton
 
-HELD_OUT_EVERY = 20  # one image in twenty is kept from training
+HELD_OUT_EVERY = 20  # one image in twenty is held out for validation
 ImageId = int | str
 """As the label file writes it."""
 
 
 @dataclass(frozen=True)
 class PoseData:
-    """N people on M images, checked when they were read."""
+    """N people on M images, validated by the reader."""
 
     skeleton: Skeleton
     images: tuple[Path, ...]
     image_ids: tuple[ImageId, ...]
-    """M."""
+    """M image files."""
     image_of: NDArray[np.int64]
-    """(N,) which of `images` a person is on."""
+    """(N,) index into `images` of each person."""
     person_ids: NDArray[np.object_]
-    """(N,) as the label file writes them."""
+    """(N,) annotation ids of the label file."""
     boxes: NDArray[np.float64]
     """(N, 4) xyxy, image px."""
     keypoints: NDArray[np.float64]
     """(N, K, 3) x, y in image px, and visibility: 0 not labelled, 1 hidden, 2 seen."""
     areas: NDArray[np.float64]
-    """(N,) of the person's segment, px^2: what OKS scales with."""
+    """(N,) area of the person's segment, px^2, by which OKS is scaled."""
     labels: Path
-    """The file they were read from."""
+    """The label file."""
     reading: Reading
-    """What the reader left out and filled in."""
+    """Omissions and defaults of the reader."""
     category: ImageId = 1
-    """The label file's id for persons, which results must bear."""
+    """Category id of persons in the label file, for results."""
     head_sizes: NDArray[np.float64] | None = None
-    """(N,) in image px, which PCKh divides by; NaN for a person without. MPII's alone."""
+    """MPII only: (N,) head sizes in image px, by which PCKh is normalized; NaN if unknown."""
     turned: frozenset[int] = frozenset()
-    """Which of `images` are labelled as EXIF turns them; the others as they are stored, which is COCO's way."""
+    """The images whose labels refer to the EXIF orientation; those of the others refer to the stored pixels."""
     crowds: "PoseData | None" = None
-    """Groups on the same images, where a result is neither right nor wrong."""
+    """Crowd regions on the same images, in which results are ignored."""
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def by_image(self) -> Iterator[tuple[Path, NDArray[np.int64]]]:
-        """Each image that has people, with their rows."""
+        """Yield each image with people and the rows of its people."""
         order = np.argsort(self.image_of, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(self.image_of[order])) + 1):
             if len(rows):
                 yield self.images[self.image_of[rows[0]]], rows
 
     def picture(self, row: int) -> Image:
-        """The image of a person, BGR (H, W, 3), in the frame of the labels; raises as `read_image` does."""
+        """The image of a person, BGR (H, W, 3), oriented as labelled; raises as `read_image` does."""
         index = int(self.image_of[row])
         return read_image(self.images[index], turn=index in self.turned)
 
     def take(self, people: NDArray[np.bool_] | NDArray[np.integer]) -> "PoseData":
-        """Some of the people, by a mask (N,) or by their rows; the images stay."""
+        """A selection of people by mask (N,) or row indices; the images are kept."""
         names = ["image_of", "person_ids", "boxes", "keypoints", "areas"]
         names += ["head_sizes"] if self.head_sizes is not None else []
         return replace(self, **{name: getattr(self, name)[people] for name in names})
 
     def with_keypoints(self) -> "PoseData":
-        """Those of the people who have at least one labelled joint."""
+        """The people with at least one labelled joint."""
         return self.take(np.asarray((self.keypoints[:, :, 2] > 0).any(1)))
 
     def with_pictures(self, sizes: NDArray[np.int64]) -> "PoseData":
-        """Itself, knowing which pictures are turned by EXIF.
+        """Check the image files and return a copy that knows which images are labelled in EXIF orientation.
 
-        `sizes` (M, 2) are the widths and heights that the labels give, 0 where they give none. Raises
-        FileNotFoundError where pictures of people are missing, and ValueError where they have other sizes than the
-        labels say, each with the first three.
+        `sizes` (M, 2) are the labelled (width, height), 0 if not given. Raises FileNotFoundError for missing images of
+        people, and ValueError with the first three images whose size differs from the labels.
         """
         missing, differing, turned = [], [], set()
         for index in np.unique(self.image_of).tolist():
@@ -107,7 +106,7 @@ class PoseData:
 
 
 def _size(path: Path) -> tuple[int, int, bool] | None:
-    """None for what is no picture: that is said when it is read, and costs only its own people."""
+    """`picture_size`, but None if the file is not an image, which is reported later, when it is read."""
     try:
         return picture_size(path)
     except (ValueError, OSError):
@@ -115,5 +114,5 @@ def _size(path: Path) -> tuple[int, int, bool] | None:
 
 
 def is_held_out(image: Path) -> bool:
-    """Whether an image is kept for validation: by its name, so that nobody is ever on both sides."""
+    """Whether an image is held out for validation, by a hash of its name, so that the split never changes."""
     return zlib.crc32(image.name.encode()) % HELD_OUT_EVERY == 0

@@ -1,4 +1,4 @@
-"""How far the keypoints of one network drift from another's: what quantization costs, in the terms of its users."""
+"""Drift: the differences in keypoints and metrics between a network and its reference, such as INT8 and FP32."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,46 +15,46 @@ from .metrics import COCO_METRICS, oks
 from .results import SURE_JOINT
 from .spec import PoseSpec
 
-MOVED_PX = 3.0  # crop px: further than rounding moves a peak; the arg-max found another one
-SEGMENT = 0.53  # of a person's box lies within the person: COCO's median, for people without a segment
+MOVED_PX = 3.0  # crop px: a larger distance means that the arg-max is at another peak
+SEGMENT = 0.53  # COCO's median share of a box that the person covers, for people without a segment
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One network against its reference on the same crops. Lengths are in crop px."""
+    """Differences between a network and its reference on the same crops. Distances are in crop px."""
 
     people: int
     heatmap_range: float
-    """Of the reference's heatmaps."""
+    """Range (max - min) of the reference's heatmaps."""
     heatmap_max: float
     heatmap_mean: float
     """Largest and mean absolute difference of a cell."""
     sure: float
-    """Share of joints that the reference is sure of (score above 0.2)."""
+    """Share of joints whose reference score is above 0.2 (sure joints)."""
     joints: int
-    """How many are counted below: the sure ones, or all where none is."""
+    """Number of joints counted below: the sure ones, or all if none is sure."""
     median_px: float
     p99_px: float
     moved: float
-    """Share that moved by more than 3 px."""
+    """Share of joints that moved by more than MOVED_PX."""
     oks: float
-    """Mean similarity with the reference's own keypoints."""
+    """Mean OKS against the reference's keypoints."""
     oks_error: float
-    """Standard error of that mean: the people are a sample."""
+    """Standard error of `oks` over the people."""
     ap: float | None
-    """Against the labels, each person in their own crop; None without labels."""
+    """AP against the labels, each person in their own crop; None without labels."""
     reference_ap: float | None
     by_joint: Mapping[str, tuple[float | None, float | None]]
-    """Median and 99th percentile of every joint, px; None where none was counted."""
+    """Median and 99th percentile by joint, crop px; None if no such joint was counted."""
 
     @property
     def oks_drop(self) -> float:
-        """How much less alike than the same keypoints."""
+        """1 - OKS."""
         return 1 - self.oks
 
     @property
     def ap_drop(self) -> float | None:
-        """How much AP was lost; negative where it was won."""
+        """Loss of AP; negative for a gain."""
         return None if self.ap is None or self.reference_ap is None else self.reference_ap - self.ap
 
     def facts(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Drift:
 
 
 class Comparison:
-    """Takes in heatmaps batch after batch and keeps only points: memory does not grow with the maps."""
+    """Accumulates a drift over batches; it stores decoded points, not heatmaps, to save memory."""
 
     def __init__(self, spec: PoseSpec) -> None:
         self.spec = spec
@@ -74,7 +74,7 @@ class Comparison:
         self._low, self._high, self._max, self._sum, self._cells = np.inf, -np.inf, 0.0, 0.0, 0
 
     def update(self, expected: NDArray[np.float32], found: NDArray[np.float32], batch: LabelledBatch) -> None:
-        """Take in the heatmaps (n, K, h, w) of both networks for the crops of a batch; ValueError for NaN."""
+        """Add both networks' heatmaps (n, K, h, w) for a batch; ValueError for NaN or infinity."""
         if not np.isfinite(found).all():
             raise ValueError("its heatmaps hold NaN or infinity")
         difference = np.abs(found - expected)
@@ -87,7 +87,7 @@ class Comparison:
         self._areas.append(batch[2])
 
     def drift(self) -> Drift:
-        """What was seen, in figures."""
+        """The drift over all batches so far."""
         if not self._expected:
             raise ValueError("nobody was compared: there are no crops")
         expected, found, truth = (np.concatenate(part) for part in (self._expected, self._found, self._truth))
@@ -99,7 +99,7 @@ class Comparison:
         moved = np.linalg.norm(found[..., :2] - expected[..., :2], axis=2)
         reference = np.concatenate((expected[..., :2], counted[..., None]), axis=2, dtype=np.float64)
         alike = oks(found[..., :2], reference, areas, self.spec.skeleton)
-        alike = alike[~np.isnan(alike)]  # someone of whom nothing is counted
+        alike = alike[~np.isnan(alike)]  # NaN: a person without counted joints
         figures = [None, None]
         if (truth[..., 2] > 0).any():
             both = (metrics_by_person(points, truth, areas, self.spec) for points in (found, expected))
@@ -124,7 +124,7 @@ class Comparison:
 
 
 def crop_points(heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.float32]:
-    """Points (n, K, 3) of heatmaps (n, K, h, w): x and y in crop px, and the score."""
+    """Decode heatmaps (n, K, h, w) to points (n, K, 3): x, y in crop px and the score."""
     cells, scores = decode(heatmaps, spec.decode, spec.frame)
     return np.concatenate((cells_to_crop(cells, spec), scores[..., None]), axis=2)
 

@@ -1,4 +1,4 @@
-"""Accuracy of anything that maps crops to heatmaps: the trainer, the parity ladder and the command line share it."""
+"""Evaluation of any function from crops to heatmaps, shared by the trainer, the parity ladder and the commands."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -19,27 +19,27 @@ from .points import Heatmapper, find_points
 from .results import coco_results
 from .spec import PoseSpec
 
-JOINT_TOLERANCE = 0.1  # of the longer side of a person's box, within which a joint counts as found
+JOINT_TOLERANCE = 0.1  # share of the longer side of a person's box within which a joint counts as found
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one network on one data folder."""
+    """Metrics of a network on a data folder."""
 
     metric: str
     """ "OKS AP" or "PCKh"."""
     people: int
-    """Boxes that were run."""
+    """Number of boxes that were run."""
     figures: dict[str, float]
     results: list[dict[str, Any]]
-    """COCO keypoint results with the label file's ids, after OKS suppression."""
+    """COCO keypoint results with the label file's ids, after OKS-NMS if enabled."""
     joints: dict[str, float] = field(default_factory=dict)
-    """Share of each joint's labels that were found within JOINT_TOLERANCE; empty on detected boxes."""
+    """PCK by joint: share of labels found within JOINT_TOLERANCE; empty for detected boxes."""
     bad: list[BadPicture] = field(default_factory=list)
-    """Pictures that could not be read: nothing was found in them, which the figures count as missed."""
+    """Images that could not be read; their people count as missed."""
     labels: dict[str, Any] = field(default_factory=dict)
-    """What reading the label file left out and filled in (`Reading.facts`)."""
+    """Report on the label file: omissions and defaults (`Reading.facts`)."""
 
 
 def evaluate(
@@ -53,11 +53,10 @@ def evaluate(
     nms: bool = True,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, _: batches,
 ) -> Evaluation:
-    """OKS AP on a COCO folder, PCKh on an MPII folder.
+    """Evaluate on a data folder: OKS AP for COCO, PCKh for MPII.
 
-    Boxes are the labels', or of `detections` (COCO detections, by the label file's image ids). `nms` drops people who
-    were found twice, as HRNet does.
-    `progress(batches, count)` may wrap the loop. ValueError where there is nobody to run.
+    Boxes are those of the labels, or of `detections` (COCO detections with the label file's image ids). `nms` applies
+    OKS-NMS, as HRNet does. `progress(batches, count)` may wrap the loop. ValueError if there are no people.
     """
     truth = read_people(folder, spec, split=split)
     mpii = find_mpii_labels(folder) is not None
@@ -78,11 +77,16 @@ def evaluate(
         figures = mpii_metrics(points[..., :2], people.keypoints, people.head_sizes)
     else:
         figures = coco_metrics(_truth(truth), results, truth.skeleton)
-    named = [
+    metric, results = "PCKh" if mpii else "OKS AP", _with_ids(results, people)
+    return Evaluation(metric, len(people), figures, results, joints, bad, truth.reading.facts())
+
+
+def _with_ids(results: list[dict[str, Any]], people: PoseData) -> list[dict[str, Any]]:
+    """Results of `_results` with the label file's ids of images and category."""
+    return [
         {**result, "image_id": people.image_ids[result["image_id"]], "category_id": people.category}
         for result in results
     ]
-    return Evaluation("PCKh" if mpii else "OKS AP", len(people), figures, named, joints, bad, truth.reading.facts())
 
 
 def _check_mpii(people: PoseData, folder: Path, detections: Path | None) -> None:
@@ -98,7 +102,7 @@ def _check_mpii(people: PoseData, folder: Path, detections: Path | None) -> None
 
 
 def _truth(people: PoseData) -> dict[str, Any]:
-    """Labels as pycocotools takes them: images and annotations numbered anew, whatever their ids are."""
+    """Labels for pycocotools, with images and annotations renumbered."""
     annotations: list[dict[str, Any]] = []
     for group, crowd in ((people, 0), (people.crowds, 1)):
         if group is None:
@@ -126,7 +130,7 @@ def _truth(people: PoseData) -> dict[str, Any]:
 def metrics_by_person(
     points: NDArray[np.floating], truth: NDArray[np.floating], areas: NDArray[np.floating], spec: PoseSpec
 ) -> dict[str, float]:
-    """COCO's figures of points (N, K, 3) against labels (N, K, 3), areas (N,), in crop px: one person an image."""
+    """COCO metrics of points (N, K, 3) against labels (N, K, 3) and areas (N,), in crop px; one person per image."""
     height, width = spec.input_size
     frame = {"category_id": PERSON_CATEGORY, "bbox": [0, 0, width, height], "iscrowd": 0}
     people: list[dict[str, Any]] = [
@@ -163,7 +167,7 @@ def _found_joints(people: PoseData, points: NDArray[np.float32]) -> dict[str, fl
 def _results(
     people: PoseData, points: NDArray[np.float32], box_scores: NDArray[np.float64], *, nms: bool
 ) -> list[dict[str, Any]]:
-    """COCO results by the place of their image; people whose picture could not be read are out."""
+    """COCO results with the index of their image as id; people on unreadable images are left out."""
     results = []
     for _, rows in people.by_image():
         found = rows[np.isfinite(points[rows]).all((1, 2))]
@@ -180,7 +184,7 @@ def _results(
 
 
 def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.float64]]:
-    """Detections in place of labelled people, and their scores (N,)."""
+    """Detections in the form of labelled people, and their scores (N,)."""
     image_index = {path: index for index, path in enumerate(people.images)}
     known = KnownImages(dict(zip(people.image_ids, people.images, strict=True)), people.category)
     found = read_boxes(detections, people.images, known=lambda: known, skeleton=people.skeleton)
@@ -200,7 +204,7 @@ def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.
 
 
 def metrics_table(evaluation: Evaluation) -> str:
-    """The figures as the field prints them: in percent, one line; then every joint's."""
+    """Metrics as text: one line in percent, then the PCK of every joint."""
     lines = [f"{evaluation.metric} of {evaluation.people} people, %", *_line(evaluation.figures)]
     if evaluation.joints:
         lines.append(f"joints found within {JOINT_TOLERANCE:.0%} of the longer side of their person's box, %")
@@ -212,7 +216,7 @@ def metrics_table(evaluation: Evaluation) -> str:
 
 
 def _line(figures: dict[str, float]) -> tuple[str, str]:
-    """Names, and figures below them in percent."""
+    """A line of names and a line of figures in percent."""
     width = max(map(len, figures)) + 1
     header = "".join(f"{name:>{width}}" for name in figures)
     return header, "".join(f"{100 * value:{width}.1f}".replace("nan", "  -") for value in figures.values())

@@ -1,12 +1,12 @@
-"""The size of a picture by its file's first bytes, before anything is decoded."""
+"""Image size from the first bytes of a file, without decoding."""
 
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 KINDS = "JPEG, PNG, WebP, BMP, GIF or TIFF"
-HEAD = 1 << 16  # bytes that are read at first; a JPEG with a large thumbnail needs more
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF markers; the three are tables
+HEAD = 1 << 16  # bytes read first; a JPEG with a large thumbnail needs more
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF markers, without DHT, JPG and DAC
 _JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a segment
 _EXIF, _ORIENTATION = b"Exif\0\0", 0x112
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 0x100, 0x101, 3
@@ -14,19 +14,19 @@ _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 0x100, 0x101, 3
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes say."""
+    """Facts from an image file's header."""
 
     kind: str
     """ "JPEG", "PNG", ..."""
     width: int
-    """Of the stored pixels."""
+    """Width of the stored pixels."""
     height: int
     turned: bool = False
-    """Whether the EXIF orientation of a JPEG exchanges width and height."""
+    """Whether the EXIF orientation of a JPEG swaps width and height."""
 
 
 def read_header(path: Path) -> Header:
-    """The header of a picture file; ValueError for another kind of file, OSError where it cannot be read."""
+    """Read the header of an image file; ValueError for another kind of file, OSError if it cannot be read."""
     with path.open("rb") as file:
         head = file.read(HEAD)
         if head.startswith(b"\xff\xd8"):
@@ -38,7 +38,7 @@ def read_header(path: Path) -> Header:
 
 
 def header_of(content: bytes) -> Header | None:
-    """The header of a whole file's content; None for another kind of file."""
+    """Parse the header from the content of a file; None if it is not a supported image."""
     if content.startswith(b"\xff\xd8"):
         return _jpeg(content)
     return _tiff(content) if content[:4] in (b"II*\0", b"MM\0*") else _other(content[:HEAD])
@@ -46,7 +46,7 @@ def header_of(content: bytes) -> Header | None:
 
 def _required(header: Header | None, path: Path) -> Header:
     if header is None:
-        raise ValueError(f"{path} is no picture that lehrnet reads, expected {KINDS}")
+        raise ValueError(f"{path} is not an image that lehrnet reads, expected {KINDS}")
     return header
 
 
@@ -57,7 +57,7 @@ def _other(head: bytes) -> Header | None:
         return _webp(head)
     if head[:2] == b"BM" and len(head) >= 26:
         width, height = struct.unpack("<ii", head[18:26])
-        return _sized("BMP", width, abs(height))  # a negative height is a picture from top to bottom
+        return _sized("BMP", width, abs(height))  # a negative height means rows from top to bottom
     if head[:6] in (b"GIF87a", b"GIF89a") and len(head) >= 10:
         return _sized("GIF", *struct.unpack("<HH", head[6:10]))
     return None
@@ -83,7 +83,7 @@ def _webp(head: bytes) -> Header | None:
 
 
 def _jpeg(content: bytes) -> Header | None:
-    """None where the content ends before the frame's size, too."""
+    """Parse a JPEG header; None also if the content ends before the frame size."""
     offset, turned = 2, False
     while offset + 4 <= len(content):
         if content[offset] != 0xFF:
@@ -106,7 +106,7 @@ def _jpeg(content: bytes) -> Header | None:
 
 
 def _orientation(exif: bytes) -> int:
-    """1 to 8; 1 where there is none."""
+    """EXIF orientation, 1 to 8; 1 if absent."""
     return _tiff_entries(exif).get(_ORIENTATION, 1) if exif[:4] in (b"II*\0", b"MM\0*") else 1
 
 
@@ -116,7 +116,7 @@ def _tiff(content: bytes) -> Header | None:
 
 
 def _tiff_entries(content: bytes) -> dict[int, int]:
-    """The numbers of the first image file directory, by tag."""
+    """Integer values of the first image file directory, by tag."""
     order = "<" if content[:2] == b"II" else ">"
     try:
         (start,) = struct.unpack_from(f"{order}I", content, 4)

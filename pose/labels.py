@@ -1,4 +1,4 @@
-"""The people of any data folder that lehrnet knows: COCO's form, and MPII's."""
+"""Reader for any supported data folder: COCO or MPII."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from .spec import PoseSpec
 
 
 def read_people(folder: Path, spec: PoseSpec, *, split: str | None = None, purpose: Purpose = "val") -> PoseData:
-    """Everyone of a COCO or an MPII folder with the joints of `spec`; raises as `read_coco` does."""
+    """Read the people of a COCO or MPII folder; raises as `read_coco`, and ValueError unless its joints fit `spec`."""
     if find_mpii_labels(folder) is not None:
         people = read_mpii(folder, split=split, purpose=purpose)
     else:

@@ -1,4 +1,4 @@
-"""OKS, COCO's AP and MPII's PCKh."""
+"""Metrics: OKS, COCO AP, PCK and MPII PCKh."""
 
 import contextlib
 import io
@@ -12,11 +12,11 @@ from .skeleton import Skeleton
 
 COCO_METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 """In the order of COCOeval's keypoint statistics."""
-DUPLICATE_OKS = 0.9  # HRNet: of two results for one image that are this alike, the weaker goes
+DUPLICATE_OKS = 0.9  # HRNet: threshold of OKS-NMS
 
 
 def for_json(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Figures for a JSON file, which has no NaN."""
+    """Figures for JSON, with NaN replaced by None."""
     return {name: None if np.isnan(figure) else figure for name, figure in figures.items()}
 
 
@@ -39,7 +39,7 @@ def oks(
 def oks_nms(
     keypoints: NDArray[np.floating], scores: NDArray[np.floating], areas: NDArray[np.floating], skeleton: Skeleton
 ) -> NDArray[np.intp]:
-    """OKS non-maximum suppression on one image: the rows (n,) to keep, best first."""
+    """OKS-based non-maximum suppression within one image: row indices (n,) to keep, best score first."""
     left = np.argsort(-scores, kind="stable")
     kept = []
     while len(left):
@@ -52,9 +52,9 @@ def oks_nms(
 
 
 def coco_metrics(labels: dict[str, Any], results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
-    """AP and its kin of COCO results against the content of a label file, by pycocotools.
+    """COCO keypoint metrics (AP, AP .5, AR, ...) of results against the content of a label file, by pycocotools.
 
-    Ids of annotations are 1 or more: pycocotools takes 0 for nobody. NaN where nobody is of that size.
+    Annotation ids must be at least 1: pycocotools treats 0 as unmatched. NaN if there are no people of a size class.
     """
     try:
         from pycocotools.coco import COCO
@@ -80,10 +80,10 @@ def coco_metrics(labels: dict[str, Any], results: Sequence[dict[str, Any]], skel
 def pck(
     points: NDArray[np.floating], truth: NDArray[np.floating], sizes: NDArray[np.floating], threshold: float
 ) -> NDArray[np.float64]:
-    """(K,) share of labelled joints within `threshold` sizes of points (N, K, 2); NaN for a joint without labels.
+    """PCK by joint (K,): share of labelled joints whose point is within `threshold` times the person's size.
 
-    `sizes` (N,) in px are the people's: of their heads, and it is PCKh; MPII's mean of that leaves out pelvis and
-    thorax, see `mpii_metrics`.
+    `points` (N, K, 2) and `sizes` (N,) are in px; with head sizes it is PCKh. NaN for joints without labels. The mean
+    of MPII leaves out pelvis and thorax, see `mpii_metrics`.
     """
     distances = np.linalg.norm(points - truth[..., :2], axis=2) / sizes[:, None]
     labelled = truth[..., 2] > 0
@@ -95,7 +95,7 @@ def pck(
 def mpii_metrics(
     points: NDArray[np.floating], truth: NDArray[np.floating], head_sizes: NDArray[np.floating]
 ) -> dict[str, float]:
-    """MPII's table, shares of 1: PCKh@0.5 by pairs of joints, then the means of @0.5 and @0.1 over all labels."""
+    """The MPII table, from 0 to 1: PCKh@0.5 by pairs of joints, then the means of PCKh@0.5 and @0.1 over all labels."""
     pairs = {"head": (8, 9), "shoulder": (12, 13), "elbow": (11, 14), "wrist": (10, 15), "hip": (2, 3)}
     pairs |= {"knee": (1, 4), "ankle": (0, 5)}
     scored = [joint for joint in range(truth.shape[1]) if joint not in (6, 7)]  # pelvis, thorax

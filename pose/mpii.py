@@ -1,4 +1,4 @@
-"""People of a data folder in the MPII form that HRNet's repository uses: a list of single people, 16 joints."""
+"""Reader for MPII data folders in the format of HRNet's repository: a list of single people with 16 joints."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ HEAD_SIZES = "headsize.json"
 
 
 def find_mpii_labels(folder: Path, split: str | None = None, purpose: Purpose = "val") -> Path | None:
-    """The label file of an MPII folder, or None where the folder is of another kind."""
+    """The label file of an MPII folder; None for another kind of folder."""
     wanted = "train" if (split or purpose).startswith("train") else "valid"
     names = sorted(LABEL_FILES, key=lambda name: Path(name).stem not in ("annotations", wanted))
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read_mpii(folder: Path, *, split: str | None = None, purpose: Purpose = "val") -> PoseData:
-    """Everyone, numbered by their place in the file; points become 0-based. Raises as `read_coco` does."""
+    """Read all people, with their position in the file as id; points become 0-based. Raises as `read_coco` does."""
     labels = find_mpii_labels(folder, split, purpose)
     if labels is None:
-        raise FileNotFoundError(f"{folder} is no MPII data folder: it has none of {', '.join(LABEL_FILES)}")
+        raise FileNotFoundError(f"{folder} is not an MPII data folder: it has none of {', '.join(LABEL_FILES)}")
     reading = Reading(labels, f"split {labels.stem}" if labels.parent.name == "annot" else "")
     content = read_json(labels, nan=True)
     with naming(labels):
@@ -77,10 +77,10 @@ def _assemble(folder: Path, labels: Path, content: Any, reading: Reading) -> Pos
 
 
 def _head_sizes(path: Path, images: Sequence[str]) -> NDArray[np.float64] | None:
-    """Head sizes of the label file's people, in its order; NaN where the file has none for an image's people.
+    """Head sizes of the label file's people, in its order; NaN for images that the file lacks.
 
-    The file lists [{"image", "headsize"}, ...]: an image's entries are its people in the labels' order. ValueError
-    where an image has another number of entries than of people: whose is whose cannot be known.
+    The file lists [{"image", "headsize"}, ...], with the people of an image in the label file's order. ValueError if an
+    image has another number of entries than of people, since they cannot be matched.
     """
     if not path.is_file():
         return None
@@ -103,7 +103,7 @@ def _head_sizes(path: Path, images: Sequence[str]) -> NDArray[np.float64] | None
 
 
 def _fault(person: Any) -> str:
-    """Why a person cannot be used; empty where they can."""
+    """Why an entry is invalid; empty if it is valid."""
     if not isinstance(person, dict):
         return "it is no object"
     name = person.get("image")

@@ -1,4 +1,4 @@
-"""Picture files: how large one is, whether it is whole, and its pixels."""
+"""Reading of image files: size, completeness check and decoding."""
 
 import os
 import sys
@@ -15,33 +15,33 @@ import numpy as np
 from .crop import Image
 from .headers import KINDS, header_of, read_header
 
-MAX_PIXELS = 200_000_000  # the largest sensors of telephones; 600 MB decoded
+MAX_PIXELS = 200_000_000  # the largest phone sensors; 600 MB decoded
 LARGEST_FILE = 2 << 30  # bytes
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-# libjpeg's words for pixels that it made up; what it says of surplus bytes does not matter.
+# libjpeg's warnings for missing data; its warnings about surplus bytes are ignored.
 CUT_OFF = (b"premature end of data segment", b"Premature end of JPEG file")
 _one_at_a_time = threading.Lock()
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> Image:
-    """Decode a picture file to BGR (H, W, 3).
+    """Decode an image file to BGR (H, W, 3) of uint8.
 
     Args:
         path: a JPEG, PNG, WebP, BMP, GIF or TIFF file.
-        max_pixels: a picture whose header promises more is refused before it is decoded.
-        turn: follow the EXIF orientation, as viewers do. Labels may be of the stored pixels: False.
+        max_pixels: an image with more pixels by its header is refused before it is decoded.
+        turn: apply the EXIF orientation, as viewers do; False if labels refer to the stored pixels.
 
     Raises:
-        ValueError: for what is no picture, too large a one, or one of which bytes are missing. Bytes after its end,
-            as in a telephone's motion photographs, do not matter.
-        OSError: for a file that cannot be read.
+        ValueError: not an image, too large, or truncated. Bytes after its end are ignored, as in phones' motion
+            photos.
+        OSError: the file cannot be read.
     """
     content = _content(path)
     header = header_of(content)
     if header is None:
         if content.startswith(JPEG_START):
             raise ValueError(f"{path} is cut off: a JPEG without pixels; fetch it again")
-        raise ValueError(f"{path} is no picture that lehrnet reads, expected {KINDS}")
+        raise ValueError(f"{path} is not an image that lehrnet reads, expected {KINDS}")
     if header.width * header.height > max_pixels:
         raise ValueError(
             f"{path} has {header.width} x {header.height} pixels, more than the {max_pixels:,} allowed; "
@@ -49,7 +49,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -
         )
     if header.kind == "JPEG" and JPEG_END not in content:
         raise ValueError(f"{path} is cut off: a JPEG without an end; fetch it again")  # OpenCV 4 would fill it up
-    with _what_is_said(header.kind == "JPEG") as said:
+    with _captured_stderr(header.kind == "JPEG") as said:
         image = _decode(content, turn=turn)
         said.seek(0)
         cut_off = any(words in line for line in said for words in CUT_OFF)
@@ -61,19 +61,20 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -
 
 
 def read_image_of(path: Path, size: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> Image:
-    """As `read_image`, in the frame of labels that give the picture's width and height as `size`.
+    """Read an image in the orientation, stored or by EXIF, that has the labelled `size` (width, height).
 
-    ValueError where the picture has another size, as it is stored and as EXIF turns it.
+    Raises as `read_image`, and ValueError if neither orientation has that size.
     """
     width, height, turned = picture_size(path)
     as_shown = turned and (height, width) == size
     if (width, height) != size and not as_shown:
-        raise ValueError(f"{path} is {width} x {height}, the labels say {size[0]} x {size[1]}: they are of another one")
+        labelled = f"{size[0]} x {size[1]}"
+        raise ValueError(f"{path} is {width} x {height}, the labels say {labelled}: they belong to another image")
     return read_image(path, max_pixels=max_pixels, turn=as_shown)
 
 
 def picture_size(path: Path) -> tuple[int, int, bool]:
-    """Width and height of the stored pixels, and whether EXIF says that they are shown turned; raises as above."""
+    """Width and height of the stored pixels, and whether EXIF swaps them; raises as `read_image`."""
     _check_regular(path)
     header = read_header(path)
     return header.width, header.height, header.turned
@@ -83,15 +84,15 @@ def _content(path: Path) -> bytes:
     _check_regular(path)
     size = path.stat().st_size
     if size > LARGEST_FILE:
-        raise ValueError(f"{path} has {size} bytes, more than any picture that lehrnet reads")
+        raise ValueError(f"{path} has {size} bytes, more than lehrnet reads as an image")
     return path.read_bytes()
 
 
 def _check_regular(path: Path) -> None:
     if not path.is_file():
         if path.exists():
-            raise ValueError(f"{path} is not a regular file, expected a picture file")
-        raise FileNotFoundError(f"no picture at {path}")
+            raise ValueError(f"{path} is not a regular file, expected an image file")
+        raise FileNotFoundError(f"no image at {path}")
 
 
 def _decode(content: bytes, *, turn: bool) -> Image | None:
@@ -104,11 +105,11 @@ def _decode(content: bytes, *, turn: bool) -> Image | None:
 
 
 @contextmanager
-def _what_is_said(listen: bool) -> Iterator[BinaryIO]:
-    """What the process writes to its standard error meanwhile, in a file; what is not libjpeg's is passed on.
+def _captured_stderr(listen: bool) -> Iterator[BinaryIO]:
+    """Capture standard error in a file while an image is decoded; what libjpeg did not write is passed on.
 
-    OpenCV gives back a picture whose bytes end too early as if it were whole, the rest being grey; that libjpeg
-    missed something, it says there and nowhere else.
+    OpenCV returns a truncated image as if it were complete, with the rest grey. Only libjpeg's warning on standard
+    error tells.
     """
     with tempfile.TemporaryFile() as said:
         if not listen:

@@ -1,4 +1,4 @@
-"""COCO keypoint results: how a person is written, and what their score means, in one place."""
+"""COCO keypoint results: the format, and the definition of a person's score."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,11 @@ from .data import ImageId
 from .metrics import oks_nms
 from .skeleton import Skeleton
 
-SURE_JOINT = 0.2  # HRNet: joints below it do not count in a person's score
+SURE_JOINT = 0.2  # HRNet: joints with a lower score do not count in a person's score
 
 
 def person_scores(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) the mean score of each person's sure joints; points (N, K, 3), the last being the score (HRNet)."""
+    """Mean score (N,) of each person's joints above SURE_JOINT (HRNet); points (N, K, 3) hold x, y, score."""
     sure = points[..., 2] > SURE_JOINT
     return (points[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
 
@@ -30,20 +30,19 @@ def coco_results(
     nms: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """The people of one image as COCO keypoint results, which pycocotools' `loadRes` takes.
+    """The people of one image as COCO keypoint results, as pycocotools' `loadRes` takes them.
 
-    `score` is HRNet's, wherever results are written: the score of the person's box times the mean score of the joints
-    above SURE_JOINT. It orders people for AP; it is no probability.
+    `score` (HRNet): score of the person's box times the mean score of the joints above SURE_JOINT; not a probability.
 
     Args:
         points: (N, K, 3) x and y in image px, and the score of each joint.
         boxes: (N, 4) xyxy in image px.
-        image_id: the label file's.
-        category_id: the person's in the label file.
-        skeleton: whose tolerances OKS takes.
-        box_scores: (N,) the detector's; None is 1.
-        nms: of people who are alike by OKS (DUPLICATE_OKS) keep the best, best first.
-        extra: keys that every result gets besides, such as `file_name`.
+        image_id: id of the image in the label file.
+        category_id: id of the person category in the label file.
+        skeleton: skeleton with the sigmas of OKS.
+        box_scores: (N,) scores of the detector; None: 1.
+        nms: apply OKS-NMS (threshold DUPLICATE_OKS) and return the best people first.
+        extra: additional keys of every result, such as `file_name`.
     """
     scores = person_scores(points) * (1 if box_scores is None else box_scores)
     sides = boxes[:, 2:] - boxes[:, :2]

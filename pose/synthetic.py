@@ -1,4 +1,4 @@
-"""Drawn, articulated figures on clutter, labelled exactly: a data set without any download, to try every stage on."""
+"""Synthetic data set: drawn articulated figures on clutter with exact labels, for tests without downloads."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -17,9 +17,9 @@ Points = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 SIDES = ((480, 640), (640, 480), (512, 512))
-"""Heights and widths of the pictures, px."""
+"""(height, width) of the images, px."""
 HIDDEN, SEEN = 1, 2
-# Parts in shares of the body's height, from anatomical drawing's eight heads.
+# Lengths as shares of body height, by the eight-heads canon of figure drawing.
 TORSO, NECK, HEAD, SHOULDER, HIP = 0.30, 0.06, 0.065, 0.11, 0.075
 ARM, LEG = (0.17, 0.15), (0.24, 0.23)
 ARM_WIDTH, LEG_WIDTH = 0.055, 0.075
@@ -30,7 +30,7 @@ FACE = {
     "left_ear": (0.95, 0),
     "right_ear": (-0.95, 0),
 }
-"""Across and down the face, in radii of the head."""
+"""(right, down) offsets in the face, in head radii."""
 
 
 def write_synthetic(
@@ -39,9 +39,9 @@ def write_synthetic(
     seed: int = 0,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda numbers: numbers,
 ) -> int:
-    """Write a COCO data folder of `images` pictures; returns how many people are on them.
+    """Write a COCO data folder of `images` images and return their number of people.
 
-    `folder` appears whole or not at all, and the same seed draws the same pictures. FileExistsError if it is there.
+    The folder is written atomically; the same seed gives the same images. FileExistsError if `folder` exists.
     """
     if images < 1:
         raise ValueError(f"images is {images}, expected at least 1")
@@ -62,10 +62,10 @@ def write_synthetic(
 
 
 def draw_scene(rng: np.random.Generator) -> tuple[Image, list[dict[str, Any]]]:
-    """A picture (H, W, 3) in BGR, and its people as COCO annotations without ids."""
+    """Draw an image (H, W, 3) in BGR; return it with its people as COCO annotations without ids."""
     height, width = SIDES[rng.integers(len(SIDES))]
     picture = _background(height, width, rng)
-    owners = np.zeros((height, width), np.uint8)  # whose pixel it is: 0 is nobody's
+    owners = np.zeros((height, width), np.uint8)  # instance mask: number of the person, 0 for background
     bodies = []
     for owner in range(1, 2 + int(rng.integers(4))):
         size = height * rng.uniform(0.35, 0.9)
@@ -73,7 +73,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[Image, list[dict[str, Any]]]:
         points = _pose(middle, size, rng)
         _draw_body(picture, owners, owner, points, rng)
         bodies.append((points, owners == owner))
-    for _ in range(rng.integers(3)):  # something in front
+    for _ in range(rng.integers(3)):  # occluders
         _draw_shape(picture, owners, rng)
     noise = rng.normal(0, rng.uniform(0, 12), picture.shape)
     people = [_annotation(points, drawn, owners == owner) for owner, (points, drawn) in enumerate(bodies, 1)]
@@ -81,7 +81,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[Image, list[dict[str, Any]]]:
 
 
 def _annotation(points: Points, drawn: NDArray[np.bool_], left: NDArray[np.bool_]) -> dict[str, Any]:
-    """A person whose pixels were `drawn`, and of whom those in `left` are still to be seen; empty if next to none."""
+    """COCO annotation of a person from their `drawn` and still visible (`left`) pixels; empty if hardly visible."""
     height, width = drawn.shape
     rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
     if left.sum() < 400:
@@ -103,10 +103,10 @@ def _annotation(points: Points, drawn: NDArray[np.bool_], left: NDArray[np.bool_
 
 
 def _pose(middle: Points, size: float, rng: np.random.Generator) -> Points:
-    """(17, 3) joints in px of a body of `size` px whose torso's middle is given; the third is HIDDEN or SEEN."""
+    """Random pose (17, 3) of a body of `size` px with the torso's centre at `middle`: x, y in px, HIDDEN or SEEN."""
     points: dict[str, tuple[float, ...]] = {}
     up = _direction(rng.normal(0, 0.3))
-    behind = rng.random() < 0.2  # seen from behind: no face, and left is left
+    behind = rng.random() < 0.2  # seen from behind: no face, and the person's left is on the image's left
     across = np.array((-up[1], up[0])) * (-1 if behind else 1) * rng.uniform(0.35, 1)  # narrower when turned
     shoulders, hips = middle + up * TORSO / 2 * size, middle - up * TORSO / 2 * size
     head_up = _direction(rng.normal(np.arctan2(up[0], -up[1]), 0.25))
@@ -117,7 +117,7 @@ def _pose(middle: Points, size: float, rng: np.random.Generator) -> Points:
         points[name] = (*point, HIDDEN if behind and "ear" not in name else SEEN)
     for side, sign in (("left", 1), ("right", -1)):
         shoulder, hip = shoulders + sign * across * SHOULDER * size, hips + sign * across * HIP * size
-        down = np.arctan2(-up[0], up[1])  # where a limb hangs
+        down = np.arctan2(-up[0], up[1])  # direction of a hanging limb
         arm = _limb(shoulder, down, rng.uniform((-0.4, -0.2), (2.6, 2.2)) * sign, np.array(ARM) * size)
         leg = _limb(hip, down, rng.uniform((-0.4, -1.4), (1.0, 0.2)) * sign, np.array(LEG) * size)
         places = zip(("shoulder", "elbow", "wrist", "hip", "knee", "ankle"), (*arm, *leg), strict=True)
@@ -126,14 +126,14 @@ def _pose(middle: Points, size: float, rng: np.random.Generator) -> Points:
 
 
 def _limb(root: Points, down: float, bends: Points, lengths: Points) -> tuple[Points, Points, Points]:
-    """Root, middle and end of a limb of two parts: each is bent by radians against the one before it."""
+    """Root, middle and end point of a two-part limb; `bends` are the angles in radians relative to the part before."""
     first, second = down - np.cumsum(bends)
     middle = root + _direction(first) * lengths[0]
     return root, middle, middle + _direction(second) * lengths[1]
 
 
 def _direction(angle: float) -> Points:
-    """The unit vector that 0 turns upwards in a picture."""
+    """Unit vector at an angle in radians; 0 points up in the image."""
     return np.array((np.sin(angle), -np.cos(angle)))
 
 
@@ -180,7 +180,7 @@ def _background(height: int, width: int, rng: np.random.Generator) -> Image:
 
 
 def _draw_shape(picture: Image, owners: Image, rng: np.random.Generator) -> None:
-    """A rectangle, an ellipse or a line somewhere; its pixels are nobody's."""
+    """Draw a random rectangle, ellipse or line as clutter and mark its pixels as background."""
     height, width = owners.shape
     centre = (int(rng.integers(width)), int(rng.integers(height)))
     axes = tuple(int(side) for side in rng.integers(4, max(8, height // 6), 2))

@@ -1,4 +1,4 @@
-"""Runs a bundle on a device: needs NumPy, OpenCV and one backend, never torch."""
+"""Inference: runs a bundle on a device with NumPy, OpenCV and one backend, without torch."""
 
 from .bundle import Artefact, Bundle, open_bundle
 from .draw import draw_poses

@@ -1,8 +1,7 @@
-"""The bundle: a folder with `bundle.json` and the artefacts it names; what travels from training to devices.
+"""The bundle: a folder with the manifest `bundle.json` and the artefacts it lists; the unit of deployment.
 
-A bundle may come from a stranger (docs/security.md). Its manifest is parsed into typed values before anything else is
-looked at, the bytes of an artefact that are hashed are the bytes that are run, and a file that the manifest does not
-name is never read.
+A bundle is untrusted input (docs/security.md). Its manifest is parsed into typed values first, the bytes of an artefact
+that are hashed are the bytes that are run, and files that the manifest does not list are never read.
 """
 
 import contextlib
@@ -27,44 +26,44 @@ ENGINE = ".engine"
 ENGINE_FIELDS = ("batches", "built_for", "graph_sha256")
 INPUT_NAME, OUTPUT_NAME = "crops", "heatmaps"
 WEIGHTS = "weights"
-"""Name of the artefact that holds the PyTorch weights; the others are named by their precision."""
+"""Name of the artefact with the PyTorch weights; the others are named by their precision."""
 Form = Literal["weights", "graph", "engine"]
-"""What a file is: PyTorch's weights, an ONNX graph, or a TensorRT engine."""
+"""Kind of file: PyTorch weights, an ONNX graph, or a TensorRT engine."""
 FORMS: Mapping[str, Form] = {".safetensors": "weights", ".onnx": "graph", ENGINE: "engine"}
 """By a file's suffix."""
 Output = Literal["heatmaps", "keypoints", "whole"]
-"""What comes out: heatmaps of crops, keypoints of crops in crop px, or keypoints of a frame's boxes in image px."""
+"""Output: heatmaps of crops, keypoints of crops in crop px, or keypoints of a frame's boxes in image px."""
 Requirement = Literal["lehrnet_operators", "lehrnet_plugin", "bf16"]
-"""What a graph takes beside its usual runtime: our operators for ONNX Runtime's CPU, our plugin for TensorRT, or a
-device that computes in BF16. The last two run nowhere but in an engine."""
+"""What a graph needs besides its runtime: our operators for ONNX Runtime's CPU, our plugin for TensorRT, or hardware
+with BF16. Graphs with one of the last two run only as engines."""
 IN_ENGINES_ONLY: frozenset[Requirement] = frozenset(("lehrnet_plugin", "bf16"))
 BESIDE_ARTEFACTS = (MANIFEST, "README.md", "pareto.svg", ".DS_Store")
-"""Files of a bundle that its manifest does not name; an engine's log is `ENGINE.log`."""
-REPLACED_MEANWHILE = 20  # times that a bundle may be replaced while it is being opened
+"""Files of a bundle that its manifest does not list; an engine's log is `ENGINE.log`."""
+MAX_REOPENINGS = 20  # retries if a bundle is replaced while it is being opened
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """One file of a bundle, what it is and what was measured on it."""
+    """A file of a bundle, with its properties and measurements."""
 
     file: str
     sha256: str
     bytes: int
     precision: str = "fp32"
-    """Of its numbers: "fp32", "fp16", "bf16", "int8", ..."""
+    """Numeric precision: "fp32", "fp16", "bf16", "int8", ..."""
     form: Form | None = None
-    """None, as older manifests have it, is what the suffix says."""
+    """None, as in older manifests: derived from the file's suffix."""
     output: Output = "heatmaps"
     requires: tuple[Requirement, ...] = ()
     opset: int | None = None
     batch: tuple[int, int | None] = (1, None)
-    """Smallest and largest number of crops; None is any."""
+    """Smallest and largest batch; None: any."""
     batches: tuple[int, ...] = ()
-    """An engine's: the upper ends of its optimization profiles."""
+    """Engines only: the largest batch of each optimization profile."""
     built_for: BuiltFor | None = None
-    """An engine's: the library, GPUs and system that it runs on."""
+    """Engines only: the library, GPUs and system that it runs on."""
     graph_sha256: str | None = None
-    """An engine's: of the graph that it was built from."""
+    """Engines only: SHA-256 of the graph that it was built from."""
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
 
@@ -81,48 +80,48 @@ class Artefact:
             raise ValueError(f"{self.file} cannot be {self.form or 'an artefact'}: expected one of {', '.join(FORMS)}")
         object.__setattr__(self, "form", form)
         if (form == "engine") != (self.built_for is not None):
-            raise ValueError(f"{self.file}: an engine, and nothing else, says what it was built for")
+            raise ValueError(f"{self.file}: engines, and only engines, must have built_for")
 
     @property
     def runs_on_cpu(self) -> bool:
-        """Whether a CPU runs it, from crops to heatmaps, once what it requires is installed."""
+        """Whether it maps crops to heatmaps on a CPU, given that its requirements are installed."""
         return self.form != "engine" and self.output == "heatmaps" and not IN_ENGINES_ONLY.intersection(self.requires)
 
     @classmethod
     def of(cls, path: Path, **facts: Any) -> "Artefact":
-        """Describe a file that is about to be entered into a bundle."""
+        """Describe a file, with its size and hash, that is to be added to a bundle."""
         return cls(file=path.name, sha256=_sha256(path), bytes=path.stat().st_size, **facts)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle as its manifest describes it."""
+    """A bundle, as described by its manifest."""
 
     root: Path
     variant: str
     spec: PoseSpec
     trained: bool
-    """False: the weights are random, and keypoints mean nothing."""
+    """False: the weights are random, and the keypoints meaningless."""
     note: str
     artefacts: Mapping[str, Artefact]
     fastest: Mapping[str, str] = field(default_factory=dict)
-    """By device, the artefact that `lehrnet tune` found to be the fastest there."""
+    """Name of the fastest artefact by device name, from `lehrnet tune`."""
 
     def path(self, name: str) -> Path:
-        """The file of an artefact: "weights", "fp32", ..."""
+        """Path of an artefact ("weights", "fp32", ...); ValueError for an unknown name."""
         if name not in self.artefacts:
             raise ValueError(f"{self.root} has no {name!r}; it has {', '.join(self.artefacts)}")
         return self.root / self.artefacts[name].file
 
     def read(self, name: str) -> bytes:
-        """The content of an artefact, which is what its hash says; ValueError says how it differs."""
+        """Read an artefact and check its size and hash; ValueError if they differ."""
         path, artefact = self.path(name), self.artefacts[name]
         _check_size(path, artefact)
         with path.open("rb") as file:
             return self.checked(name, file.read(artefact.bytes + 1))
 
     def checked(self, name: str, content: bytes) -> bytes:
-        """The content itself, which was read already; ValueError says how it differs from what its hash says."""
+        """Check the size and hash of an artefact's content and return it; ValueError if they differ."""
         path, artefact = self.path(name), self.artefacts[name]
         _compare_size(path, artefact, len(content))
         _compare_hash(path, artefact, hashlib.sha256(content).hexdigest())
@@ -130,7 +129,7 @@ class Bundle:
 
 
 def open_bundle(root: Path) -> Bundle:
-    """Read a bundle and check every artefact against its hash; ValueError says which file differs and how."""
+    """Read a bundle and check the hash of every artefact; ValueError names a file that differs."""
 
     def open_whole() -> Bundle:
         bundle = read_bundle(root)
@@ -143,8 +142,8 @@ def open_bundle(root: Path) -> Bundle:
 
 
 def unless_replaced(root: Path, opened: Callable[[], T]) -> T:
-    """What `opened()` gives; where it fails while somebody replaces the bundle, it is called again."""
-    for _ in range(REPLACED_MEANWHILE):
+    """Call `opened()` and return its result; retry if it fails because the bundle was being replaced."""
+    for _ in range(MAX_REOPENINGS):
         before = _identity(root)
         try:
             return opened()
@@ -155,7 +154,7 @@ def unless_replaced(root: Path, opened: Callable[[], T]) -> T:
 
 
 def read_bundle(root: Path) -> Bundle:
-    """Read a bundle's manifest only; ValueError names the key that is wrong."""
+    """Read only the manifest of a bundle; ValueError names the invalid key."""
     manifest = root / MANIFEST
     if not manifest.is_file():
         raise FileNotFoundError(f"no bundle at {root}: it has no {MANIFEST}; `lehrnet export` writes one")
@@ -169,10 +168,10 @@ def read_bundle(root: Path) -> Bundle:
 
 @contextlib.contextmanager
 def new_bundle_folder(root: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to fill that becomes `root` when the block ends without an error; otherwise nothing is left.
+    """Yield a scratch folder that becomes `root` if the block ends without an error, and is removed otherwise.
 
-    An existing bundle is replaced only with `overwrite`, and only if nothing else is in its folder; a folder that is
-    no bundle never.
+    An existing bundle is replaced only with `overwrite`, and only if its folder holds no other files. A folder that is
+    not a bundle is never replaced.
     """
     refused = _why_not_replaceable(root, overwrite=overwrite) if root.exists() else ""
     if refused:
@@ -231,12 +230,12 @@ class _Manifest:
 
 
 def _artefact_facts(artefact: Artefact) -> dict[str, Any]:
-    """Only an engine has what engines have."""
+    """An artefact for the manifest; keys that only engines have are left out for other files."""
     return {name: value for name, value in asdict(artefact).items() if value or name not in ENGINE_FIELDS}
 
 
 def _check_size(path: Path, artefact: Artefact) -> None:
-    """Before anything is read: a manifest must not make us read whatever is there."""
+    """Check a file's existence and size before reading it, so that a manifest cannot make us read arbitrary files."""
     if not path.is_file():
         raise ValueError(f"{path} is missing; copy the bundle again or export it again")
     _compare_size(path, artefact, path.stat().st_size)
@@ -253,7 +252,7 @@ def _compare_hash(path: Path, artefact: Artefact, found: str) -> None:
 
 
 def _why_not_replaceable(root: Path, *, overwrite: bool) -> str:
-    """Why an existing folder is not to be replaced by a new bundle; empty where it may be."""
+    """Why an existing folder must not be replaced by a new bundle; empty if it may be."""
     if not (root / MANIFEST).is_file():
         return "is not a bundle"
     if not overwrite:
@@ -268,7 +267,7 @@ def _why_not_replaceable(root: Path, *, overwrite: bool) -> str:
 
 
 def _identity(root: Path) -> tuple[int, int] | None:
-    """What changes when the bundle is replaced or its manifest is."""
+    """A value that changes when the bundle or its manifest is replaced."""
     try:
         return root.stat().st_ino, (root / MANIFEST).stat().st_ino
     except OSError:

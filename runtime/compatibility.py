@@ -1,4 +1,4 @@
-"""Whether an engine was built for the machine that it is on: an engine, unlike an ONNX file, is bound to one."""
+"""Compatibility of an engine with a machine: an engine, unlike an ONNX file, runs only where it was built for."""
 
 import platform
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 @dataclass(frozen=True)
 class BuiltFor:
-    """What stands with an engine in the bundle."""
+    """The target of an engine, as stored in the bundle's manifest."""
 
     library: Library
-    """Of the two that there are; a manifest that names another is refused before anything is imported."""
+    """A manifest that names another library is refused before anything is imported."""
     version: str
-    """The library's."""
+    """Version of the library."""
     compute_capabilities: tuple[str, ...]
-    """Of the GPUs that it was built for: "8.7", ..."""
+    """Compute capabilities that it was built for: "8.7", ..."""
     system: str
     """ "Linux", "Windows"."""
     machine: str
     """ "x86_64", "aarch64"."""
     gpu: str | None = None
-    """The one that it was built and tuned on; None when it was built without."""
+    """Name of the GPU that it was built and tuned on; None if it was built without one."""
     driver: str | None = None
     hardware: Compatibility = "none"
     """Which other GPUs it may run on (TensorRT's hardware_compatibility_level)."""
@@ -34,7 +34,7 @@ class BuiltFor:
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine that is asked to run it."""
+    """The machine on which an engine is to run."""
 
     library: str
     version: str
@@ -45,11 +45,11 @@ class Machine:
 
 
 def differences(built: BuiltFor, here: Machine) -> list[str]:
-    """Why the engine does not fit, one line a reason; empty if nothing speaks against it."""
+    """Reasons why an engine cannot run on this machine, one sentence each; empty if it can."""
     found = []
     if built.library != here.library:
         found.append(f"it is for {built.library}, here is {here.library}")
-    elif built.version != here.version and not _serves(built, here):
+    elif built.version != here.version and not _version_fits(built, here):
         compatible = ", and it was not built version-compatible" if not built.version_compatible else ""
         found.append(f"it was built by {built.library} {built.version}, here is {here.version}{compatible}")
     if not _runs_on(built, here.compute_capability):
@@ -64,7 +64,7 @@ def differences(built: BuiltFor, here: Machine) -> list[str]:
     return found
 
 
-def _serves(built: BuiltFor, here: Machine) -> bool:
+def _version_fits(built: BuiltFor, here: Machine) -> bool:
     if not built.version_compatible:
         return False
     then, now = _numbers(built.version), _numbers(here.version)

@@ -1,4 +1,4 @@
-"""Devices by the names that people know them by, and a bundle's fastest artefact on one."""
+"""Names of devices, and a bundle's fastest artefact on a device."""
 
 import platform
 from pathlib import Path
@@ -7,18 +7,18 @@ from ..parsing import device_index
 from .bundle import Bundle
 
 FASTEST = "fastest"
-"""Where an artefact is asked for: what `lehrnet tune` found."""
+"""Artefact name that stands for the fastest one found by `lehrnet tune`."""
 TORCH = "torch"
-"""What the name of a form of PyTorch's begins with, such as "torch_fp16": `pytorch.forms.TorchForm`."""
+"""Prefix of the names of PyTorch forms, such as "torch_fp16": `pytorch.forms.TorchForm`."""
 
 
 def processor_name() -> str:
-    """The CPU's, as its maker calls it."""
+    """Model name of the CPU."""
     return cpu_fact("model name") or platform.processor() or platform.machine()
 
 
 def cpu_fact(key: str) -> str:
-    """A line of Linux's /proc/cpuinfo, of the first core that has it; empty where there is none."""
+    """Value of a key in Linux's /proc/cpuinfo, from the first core that has it; empty if there is none."""
     facts = Path("/proc/cpuinfo")
     if not facts.exists():
         return ""
@@ -27,7 +27,7 @@ def cpu_fact(key: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """What "cpu" or "cuda:1" is on this machine."""
+    """Model name of the device "cpu" or "cuda:N" on this machine."""
     gpu = device_index(device)
     if gpu is None:
         return processor_name()
@@ -37,7 +37,10 @@ def device_name(device: str) -> str:
 
 
 def chosen(bundle: Bundle, artefact: str, device: str) -> str:
-    """The artefact that is meant: "fastest" is the one that `lehrnet tune` found here, on the GPU first for "auto"."""
+    """Resolve "fastest" to the artefact that `lehrnet tune` found on this device; other names are returned unchanged.
+
+    "auto" looks for the GPU's first, then for the CPU's. ValueError if the bundle was not tuned for the device.
+    """
     if artefact != FASTEST:
         return artefact
     names = [name for each in (("cuda:0", "cpu") if device == "auto" else (device,)) if (name := _name_if_there(each))]

@@ -1,4 +1,4 @@
-"""What of the backends is present on this machine, what is missing, and what mends it."""
+"""Diagnosis of the backends on this machine: what works, what is missing, and how to fix it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from .compatibility import Machine, differences
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a backend needs, or a backend."""
+    """Diagnosis of a backend, of a requirement of one, or of a bundle's file."""
 
     name: str
     works: bool
     found: str
-    """What is there, or why it is not."""
+    """Version or description; else the reason why it does not work."""
     fix: str = ""
-    """What to do; empty where nothing is to be done."""
+    """How to fix it; empty if it works."""
     backend: bool = False
-    """Whether it runs networks by itself."""
+    """Whether it is a backend, which runs networks by itself."""
 
 
 def examine() -> list[Finding]:
-    """Every backend and what it stands on; nothing raises, and no library is started that isn't there."""
+    """Check every backend and its requirements; failures are returned as findings, never raised."""
     return [check() for check in (_onnxruntime_cpu, _onnxruntime_cuda, _torch, _gpu, _tensorrt, _tensorrt_rtx)]
 
 
 def examine_bundle(root: Path) -> list[Finding]:
-    """Whether each file of a bundle runs here; ValueError for a bundle that is not whole."""
+    """Check which files of a bundle run here; ValueError for an incomplete or damaged bundle."""
     bundle = open_bundle(root)
     return [_artefact(name, artefact) for name, artefact in bundle.artefacts.items()]
 

@@ -1,4 +1,4 @@
-"""Skeletons on pictures."""
+"""Drawing of skeletons on images."""
 
 import cv2
 import numpy as np
@@ -9,14 +9,14 @@ from ..pose.skeleton import Skeleton
 from .estimator import Poses
 
 LEFT, RIGHT, MIDDLE = (60, 160, 255), (255, 170, 60), (90, 220, 90)  # BGR: orange, blue, green
-MIN_SCORE = 0.2  # of a joint that is drawn
+MIN_SCORE = 0.2  # lowest score of a drawn joint
 SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 px
 
 
 def draw_poses(image: Image, poses: Poses, skeleton: Skeleton, min_score: float = MIN_SCORE) -> Image:
-    """A copy of `image` with each person's joints and limbs; orange is the person's left, blue the right.
+    """A copy of the BGR `image` with each person's joints and limbs; orange is the person's left, blue the right.
 
-    Joints whose score is below `min_score` are left out, and so are their limbs.
+    Joints with a score below `min_score`, and their limbs, are not drawn.
     """
     canvas = image.copy()
     for points, scores, box in zip(poses.xy, poses.score, poses.boxes, strict=True):

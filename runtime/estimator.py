@@ -1,4 +1,4 @@
-"""Pixels and boxes in, keypoints out."""
+"""The pose estimator: keypoints of the people in given boxes of an image."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,43 +15,43 @@ from .bundle import open_bundle, unless_replaced
 from .inputs import is_on_gpu
 from .session import Session, Trust, open_artefact, open_pipeline
 
-LARGEST_BATCH = 32  # crops that are in memory at once: 19 MB of input at 256x192
+LARGEST_BATCH = 32  # crops in memory at once: 19 MB of input at 256x192
 
 
 @dataclass(frozen=True)
 class Poses:
-    """The people of one image."""
+    """Keypoints of the people in one image."""
 
     xy: NDArray[np.float32]
     """(N, K, 2) image px."""
     score: NDArray[np.float32]
-    """(N, K) height of each joint's peak; a trained network's lie between 0 and about 1."""
+    """(N, K) heatmap peak of each joint, between 0 and about 1 for a trained network."""
     boxes: NDArray[np.float64]
-    """(N, 4) xyxy, image px: as they were given."""
+    """(N, 4) xyxy, image px: the input boxes."""
 
     def __len__(self) -> int:
         return len(self.boxes)
 
 
 class Pipeline(Protocol):
-    """Crop, network and decode on a device of their own: `cuda.pipeline.CudaPipeline`."""
+    """Crop, network and decode on one device: `cuda.pipeline.CudaPipeline`."""
 
     largest_batch: int
-    """People that it takes at once."""
+    """Largest number of people in a batch."""
 
     def close(self) -> None:
-        """Give its memory back, and its session's."""
+        """Free the memory of the pipeline and of its session."""
         ...
 
     def run(self, batches: Iterable[Sequence[tuple[Image, NDArray[np.float64]]]]) -> Iterator[NDArray[np.float32]]:
-        """Keypoints (n, K, 3) of the people of batch after batch of images."""
+        """Yield for each batch of (image, boxes) the keypoints (n, K, 3): x, y in image px and the score."""
         ...
 
 
 class PoseEstimator:
-    """A session with its crop and its decode. `PoseEstimator.open` is the usual way to one, and `with` closes it.
+    """Top-down pose estimator: crops each box, runs the network, decodes the heatmaps. See `PoseEstimator.open`.
 
-    With a pipeline all three run on its device; otherwise crop and decode run on the CPU.
+    With a pipeline all three steps run on its device; otherwise crop and decode run on the CPU.
 
     >>> with PoseEstimator.open("bundle") as estimator:  # written by `lehrnet export`
     ...     poses = estimator(image, boxes=[(10, 0, 74, 120)])  # image (H, W, 3) BGR, as OpenCV reads it; xyxy
@@ -76,10 +76,10 @@ class PoseEstimator:
         fallback: str | None = None,
         trust_engine: Trust = False,
     ) -> "PoseEstimator":
-        """Open a bundle; its hashes are checked. `flip` also runs each mirrored crop and averages the heatmaps.
+        """Open a bundle, after checking its hashes. `flip` also runs each mirrored crop and averages the heatmaps.
 
-        `artefact` is what of the bundle runs: "fp32", "int8", ...; "weights" is PyTorch, "torch_fp16" its fast form for
-        GPUs. `fallback` names another that may run where the first cannot. `device`: see `open_session`. An engine is
+        `artefact` names the artefact to run: "fp32", "int8", ...; "weights" is PyTorch, "torch_fp16" a fast form of it
+        for GPUs. `fallback` names an artefact to run if the first cannot. `device`: see `open_session`. An engine is
         code: it runs only with `trust_engine` True, or with its SHA-256.
         """
         root = Path(bundle)
@@ -93,14 +93,14 @@ class PoseEstimator:
 
     @classmethod
     def of(cls, session: Session, spec: PoseSpec, *, flip: bool = False) -> "PoseEstimator":
-        """An open session's, with crop and decode on its GPU where that can be; `flip` takes both on the CPU."""
+        """Wrap an open session; crop and decode run on its GPU if possible, but on the CPU with `flip`."""
         return cls(session, spec, flip=flip, pipeline=None if flip else open_pipeline(session, spec))
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Poses:
-        """Keypoints of the people in boxes (N, 4) xyxy of a BGR image (H, W, 3); without boxes, of one who fills it.
+        """Keypoints of the people in boxes (N, 4) xyxy, image px, of a BGR image (H, W, 3) of uint8.
 
-        A pipeline also takes frames that are on its GPU, by `__cuda_array_interface__` or DLPack:
-        PyTorch's, CuPy's, PyCUDA's, JAX's.
+        Without boxes, one person is assumed to fill the image. A pipeline also accepts arrays on its GPU by
+        `__cuda_array_interface__` or DLPack: PyTorch, CuPy, PyCUDA, JAX.
         """
         return self.run_many([(image, boxes)])[0]
 
@@ -111,11 +111,11 @@ class PoseEstimator:
         self.close()
 
     def close(self) -> None:
-        """Give the memory of the network back, and the buffers of a GPU; more than once is fine."""
+        """Free the network's memory and GPU buffers; may be called more than once."""
         (self.pipeline or self.session).close()
 
     def run_many(self, items: Sequence[tuple[Image, ArrayLike | None]]) -> list[Poses]:
-        """Keypoints for several images with their boxes; people of all images share the batches."""
+        """Keypoints of several (image, boxes) items; the people of all images share batches."""
         if not items:
             return []
         checked: list[tuple[Image, NDArray[np.float64]]] = []
@@ -133,19 +133,19 @@ class PoseEstimator:
             check_image(image)
         elif self.pipeline is None:
             raise ValueError(
-                f"the frame lies on a GPU, but {self.session.backend} crops on the CPU here: copy it to a NumPy array, "
-                "or run an engine, or torch_fp16, with `make kernels`"
+                f"the frame is on a GPU, but {self.session.backend} crops on the CPU here: copy it to a NumPy array, "
+                "or run an engine or torch_fp16 after `make kernels`"
             )
 
     def _batches(self, items: Sequence[tuple[Image, NDArray[np.float64]]]) -> Iterable[NDArray[np.float32]]:
-        """Keypoints (n, K, 3) of batch after batch, in the order of the boxes."""
+        """Keypoints (n, K, 3) of each batch, in the order of the boxes."""
         if self.pipeline is not None:
             return self.pipeline.run(_in_batches(items, self.pipeline.largest_batch))
         batches = _in_batches(items, LARGEST_BATCH)
         return (self._keypoints([crop_people(image, boxes, self.spec) for image, boxes in batch]) for batch in batches)
 
     def _keypoints(self, people: Sequence[tuple[NDArray[np.float32], Affines]]) -> NDArray[np.float32]:
-        """(n, K, 3): x and y in image px, and the score."""
+        """Keypoints (n, K, 3) of cropped people: x, y in image px and the score."""
         crops = np.concatenate([crops for crops, _ in people])
         affines = np.concatenate([affines for _, affines in people])
         return find_points(self.session.run, crops, affines, self.spec, flip=self.flip)
@@ -154,7 +154,7 @@ class PoseEstimator:
 def _in_batches(
     items: Sequence[tuple[Image, NDArray[np.float64]]], max_people: int
 ) -> Iterator[list[tuple[Image, NDArray[np.float64]]]]:
-    """Images with their boxes, so many people at a time; an image of many people comes more than once."""
+    """Regroup (image, boxes) items into batches of at most `max_people`; an image may be split over batches."""
     parts = [
         (image, boxes[start : start + max_people])
         for image, boxes in items
@@ -167,5 +167,5 @@ def _in_batches(
 
 
 def whole_image(image: Image) -> tuple[float, float, float, float]:
-    """The box around all of an image."""
+    """The xyxy box that covers an image."""
     return 0.0, 0.0, float(image.shape[1]), float(image.shape[0])

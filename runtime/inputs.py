@@ -1,4 +1,4 @@
-"""What every session accepts: threads, and the shape of crops."""
+"""Input checks that all sessions share: threads, crops, GPU arrays."""
 
 import os
 from typing import Any
@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
-"""Crops at once for which a GPU's graphs and profiles are made: a batch takes the smallest that holds it."""
+"""Batch sizes of CUDA graphs and optimization profiles; a batch runs in the smallest bucket that holds it."""
 DLPACK_CUDA, DLPACK_MANAGED = 2, 13
-"""DLPack's types of devices."""
+"""Device types of DLPack."""
 
 
 def check_threads(threads: int | None) -> None:
-    """Raise ValueError unless so many threads are at least one and at most the machine's."""
+    """Raise ValueError unless `threads` is None or from 1 to the machine's number of CPUs."""
     most = os.cpu_count() or 1
     if threads is not None and not 1 <= threads <= most:
         raise ValueError(f"threads is {threads}, expected 1 to {most}, which this machine has")
 
 
 def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None = None) -> None:
-    """Raise ValueError unless crops are (N, 3, H, W) of float32, of `input_size` where it is known."""
+    """Raise ValueError unless crops are (N, 3, H, W) of float32; `input_size` (H, W) is checked if given."""
     wanted = input_size or crops.shape[2:]
     if crops.ndim != 4 or crops.shape[1] != 3 or crops.shape[2:] != wanted or crops.dtype != np.float32:
         height, width = input_size or ("H", "W")
@@ -29,14 +29,14 @@ def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None =
         )
 
 
-def check_open(what: object) -> None:
-    """Raise ValueError where None stands for a session that was closed."""
-    if what is None:
+def check_open(resource: object) -> None:
+    """Raise ValueError if a session's resource is None, which means that the session is closed."""
+    if resource is None:
         raise ValueError("the session is closed")
 
 
 def is_on_gpu(image: Any) -> bool:
-    """Whether an image is an array in a GPU's memory: by `__cuda_array_interface__`, or by DLPack's word."""
+    """Whether an image is an array in GPU memory, by `__cuda_array_interface__` or DLPack."""
     if hasattr(image, "__cuda_array_interface__"):
         return True
     kind = image.__dlpack_device__()[0] if hasattr(image, "__dlpack_device__") else None

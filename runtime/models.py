@@ -1,4 +1,4 @@
-"""Any model that a user may name: a bundle, a checkpoint, or a bare ONNX file."""
+"""Opening of any model that a user may name: a bundle, a checkpoint, an engine or a bare ONNX file."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ def open_model(
     *,
     trust_engine: Trust = False,
 ) -> tuple[Session, PoseSpec]:
-    """A session, and what its heatmaps mean.
+    """Open a model; return its session and pose spec.
 
-    A bundle and a checkpoint say it themselves; a bare ONNX file is taken to follow the usual spec of its joints.
+    A bundle or a checkpoint records its spec; a bare ONNX file gets the default spec for its number of joints.
     """
     if path.is_dir():
         bundle = open_bundle(path)

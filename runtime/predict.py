@@ -1,11 +1,11 @@
-"""Keypoints of the people in image files, as COCO results and as pictures."""
+"""Prediction on image files: keypoints as COCO results and as drawings."""
 
 import itertools
 import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -30,13 +30,13 @@ from .estimator import PoseEstimator, Poses, whole_image
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-SAID = 3  # pictures without boxes that are named; the others are counted
+MAX_WARNINGS = 3  # images without boxes that are logged as warnings; the others are only counted
 RESULTS, LINES, FAILURES = "keypoints.json", "keypoints.jsonl", "failures.json"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The people found in one file."""
+    """The poses found in one image file."""
 
     path: Path
     image: Image
@@ -46,28 +46,28 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures to look at, and the people that are known to be on them."""
+    """Images to process, with their boxes and the ids that results use."""
 
     root: Path
-    """The folder that names of results begin in."""
+    """Folder that image names in results are relative to."""
     pictures: tuple[Path, ...]
     ids: Mapping[Path, ImageId]
-    """What results call each picture."""
+    """COCO image_id of each image."""
     boxes: Mapping[Path, PersonBoxes] | None = None
-    """None: each picture is one person who fills it."""
+    """Boxes by image; None: one person fills each image."""
     category: ImageId = PERSON_CATEGORY
-    """What results call a person."""
+    """COCO category_id of a person."""
     single: bool = False
-    """One picture was named: where it cannot be read there is nothing to go on with."""
+    """Whether the source is a single file, which must be readable; in a folder, unreadable files are skipped."""
 
     def name(self, picture: Path) -> str:
-        """A picture's path from the root, with slashes: no two pictures share it."""
+        """An image's path relative to the root, with forward slashes; it is unique."""
         return picture.relative_to(self.root).as_posix()
 
 
 @dataclass
 class Summary:
-    """What became of a source."""
+    """Counts of a prediction run, and the images that could not be read."""
 
     images: int = 0
     people: int = 0
@@ -76,7 +76,7 @@ class Summary:
 
 
 def list_images(source: Path, leave_out: Path | None = None) -> list[Path]:
-    """An image, or the images of a folder and of its subfolders by name, but for those in the folder `leave_out`."""
+    """The image `source`, or all images in the folder `source` and its subfolders, except those in `leave_out`."""
     if not source.is_dir():
         if not source.exists():
             raise FileNotFoundError(f"no image at {source}")
@@ -95,9 +95,9 @@ def list_images(source: Path, leave_out: Path | None = None) -> list[Path]:
 def open_source(
     source: Path, spec: PoseSpec, boxes: Path | None = None, *, out: Path | None = None, category: int | None = None
 ) -> Source:
-    """The pictures of a file or folder, with the people of a box file; `out` is not looked into.
+    """List the images of a file or folder, without those in `out`, and read their boxes from a box file.
 
-    ValueError where the box file knows none of the pictures.
+    ValueError if the box file has none of the images.
     """
     pictures = list_images(source, out)
     root = source if source.is_dir() else source.parent
@@ -115,7 +115,7 @@ def open_source(
 
 
 def _ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
-    """By the digits that a name is, as COCO's are, where no two pictures share them; the others by their place."""
+    """Image ids: a file name of digits is its id, as in COCO, if unique; otherwise a number by position."""
     numbers = {path: int(path.stem) for path in pictures if path.stem.isdecimal() and len(path.stem) < 19}
     counts = Counter(numbers.values())
     ids: dict[Path, ImageId] = {path: number for path, number in numbers.items() if counts[number] == 1}
@@ -128,7 +128,7 @@ def _ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
 
 
 class _LabelsBeside:
-    """What the label file says that stands beside the pictures, if any; it is read when detections ask for it."""
+    """The label file found beside the images, if any; it is read only when detections refer to image ids."""
 
     def __init__(self, root: Path, pictures: Sequence[Path], spec: PoseSpec) -> None:
         self._root, self._pictures, self._spec = root, pictures, spec
@@ -138,11 +138,11 @@ class _LabelsBeside:
         for folder in (self._root, self._root.parent):
             try:
                 labels, images, _ = find_labels(folder)
-            except (OSError, ValueError):  # no data folder: nothing is known
+            except (OSError, ValueError):  # not a data folder: no labels
                 continue
             if folder == self._root or images.resolve() == self._root.resolve():
                 self.found = self._read(labels)
-                log.warning("which image_id is which picture is taken from %s", labels)
+                log.warning("image ids are looked up in %s", labels)
                 break
         return self.found
 
@@ -169,12 +169,12 @@ def predict_files(
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
 ) -> Iterator[Prediction]:
-    """Predict file by file; what cannot be read of a folder is entered into `summary`, or raised without one."""
+    """Yield a prediction per file. Unreadable files of a folder are recorded in `summary`; without it they raise."""
     for path in progress(source.pictures):
         known = None if source.boxes is None else source.boxes.get(path)
         if source.boxes is not None and known is None:
             count = 1 if summary is None else summary.without_boxes + 1
-            log.log(logging.WARNING if count <= SAID else logging.INFO, "%s has no boxes: left out", path)
+            log.log(logging.WARNING if count <= MAX_WARNINGS else logging.INFO, "%s has no boxes: left out", path)
             if summary is not None:
                 summary.without_boxes = count
             continue
@@ -204,11 +204,11 @@ def predict_to_folder(
     lines: IO[str] | None = None,
     progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
 ) -> Summary:
-    """Predict; each image's results and picture are written as it is done, and nothing is kept in memory.
+    """Predict and write the results and the drawing of each image at once; nothing is kept in memory.
 
-    `out` gets a picture for each image, under its own name and subfolder, `keypoints.jsonl` with a line for each
-    person as they come, at the end `keypoints.json` with all of them, and `failures.json` where an image could not be
-    read. `lines` gets the results too, as JSON lines. ValueError where a picture would be written over an input.
+    `out` receives a drawing per image, under the image's name and subfolder; `keypoints.jsonl` with a line per person
+    while running, at the end `keypoints.json` with all of them; and `failures.json` if an image could not be read.
+    `lines` receives the same JSON lines. ValueError if a drawing would overwrite an input.
     """
     summary, writer = Summary(), None
     if out is not None:
@@ -216,34 +216,38 @@ def predict_to_folder(
     found = predict_files(estimator, source, summary, max_pixels=max_pixels, progress=progress)
     try:
         for prediction in found:
-            if out is not None and writer is None:  # not before something was found to be readable
+            if out is not None and writer is None:  # created only once an image was readable
                 writer = _new_file(out / LINES)
             summary.images, summary.people = summary.images + 1, summary.people + len(prediction.poses)
-            results = results_of(prediction, source, estimator.spec.skeleton, nms=nms)
-            text = "".join(json.dumps(result) + "\n" for result in results)
-            for file in (writer, lines):
-                if file is not None:
-                    file.write(text)
-            if out is not None and writer is not None:
-                writer.flush()
+            _write_lines(results_of(prediction, source, estimator.spec.skeleton, nms=nms), (writer, lines))
+            if out is not None:
                 write_picture(out / picture_name(source.name(prediction.path)), prediction, estimator, min_score)
     finally:
         if writer is not None:
             writer.close()
     if out is not None:
-        if writer is None:  # nothing was read
+        if writer is None:  # no image was readable
             _new_file(out / LINES).close()
         _finish(out, summary)
     return summary
 
 
+def _write_lines(results: list[dict[str, Any]], files: Iterable[IO[str] | None]) -> None:
+    """Append results as JSON lines to each open file."""
+    text = "".join(json.dumps(result) + "\n" for result in results)
+    for file in files:
+        if file is not None:
+            file.write(text)
+            file.flush()
+
+
 def picture_name(name: str) -> str:
-    """The drawing's path for a picture's: the same, or with .png added where OpenCV does not write that kind."""
+    """Name of an image's drawing: the same, or with .png appended if OpenCV cannot write that format."""
     return name if Path(name).suffix.lower() in IMAGE_SUFFIXES else f"{name}.png"
 
 
 def _check_apart(source: Source, out: Path) -> None:
-    """Raise ValueError where a file that would be written is one of the pictures, by whatever path."""
+    """Raise ValueError if a drawing would overwrite one of the images, whatever path leads to it."""
     inputs = {}
     for path in source.pictures:
         facts = path.stat()
@@ -261,7 +265,7 @@ def _check_apart(source: Source, out: Path) -> None:
 
 
 def _finish(out: Path, summary: Summary) -> None:
-    """All lines as one COCO list, and the failures."""
+    """Write all lines as one COCO list, and the failures."""
     with (
         (out / LINES).open(encoding="utf-8") as lines,
         atomic_file(out / RESULTS) as unfinished,
@@ -279,7 +283,7 @@ def _finish(out: Path, summary: Summary) -> None:
 
 
 def _new_file(path: Path) -> IO[str]:
-    """A file that nobody else has under another name: a link in its place is removed, not followed."""
+    """Open a new file for writing; a link in its place is removed, not followed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -291,7 +295,7 @@ def _new_file(path: Path) -> IO[str]:
 def results_of(
     prediction: Prediction, source: Source, skeleton: Skeleton, *, nms: bool = False
 ) -> list[dict[str, Any]]:
-    """One picture's COCO results, with its name; `nms` drops people who were found twice."""
+    """COCO results of an image, with its file name; `nms` suppresses duplicate people by OKS."""
     poses = prediction.poses
     return coco_results(
         np.concatenate((poses.xy, poses.score[..., None]), axis=2),
@@ -306,12 +310,12 @@ def results_of(
 
 
 def write_results(path: Path, results: list[dict[str, Any]]) -> None:
-    """Write results as JSON, whole or not at all."""
+    """Write results as JSON, atomically."""
     write_text(path, json.dumps(results) + "\n")
 
 
 def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, min_score: float) -> None:
-    """Write the image with its skeletons drawn; the suffix of `path` names the format."""
+    """Draw the skeletons on the image and write it to `path`, whose suffix selects the format."""
     drawn = draw_poses(prediction.image, prediction.poses, estimator.spec.skeleton, min_score)
     done, encoded = cv2.imencode(path.suffix, drawn)
     if not done:

@@ -1,4 +1,4 @@
-"""Crops to heatmaps on some device: one Protocol, and the door to every backend."""
+"""The session protocol (crops to heatmaps on a device), and the functions that open a session of each backend."""
 
 import hashlib
 import logging
@@ -24,26 +24,26 @@ OUTPUTS = {"keypoints": "keypoints of crops", "whole": "keypoints of a frame's b
 
 
 class Session(Protocol):
-    """A loaded network. Sessions share a shape, not a base class; those on CUDA graphs share `GraphSession`."""
+    """A loaded network. Backends implement this protocol; those on CUDA graphs share the base class `GraphSession`."""
 
     backend: str
     """ "onnxruntime", "torch", ..."""
     device: str
-    """Where it runs: "cpu", "cuda:0", ..."""
+    """The device in use: "cpu", "cuda:0", ..."""
     spec: PoseSpec
-    """What its heatmaps mean, by its own file; a bundle's manifest knows better than a bare ONNX file."""
+    """The pose spec by the model file itself; a bundle's manifest takes precedence over a bare ONNX file."""
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W)."""
         ...
 
     def close(self) -> None:
-        """Give the network's memory back, a GPU's too; more than once is fine, and `run` is refused afterwards."""
+        """Free host and GPU memory; may be called more than once. `run` raises ValueError afterwards."""
         ...
 
 
 Trust = bool | str
-"""Whether an engine may run: True for any, or the SHA-256 of the one that is meant."""
+"""Whether an engine may run: True for any, or the SHA-256 of the trusted one."""
 
 
 def open_session(
@@ -54,11 +54,11 @@ def open_session(
     content: bytes | None = None,
     trust_engine: Trust = False,
 ) -> Session:
-    """Open a model file on "cpu", "cuda", "cuda:1" or "auto"; its suffix names the backend.
+    """Open a model file on "cpu", "cuda", "cuda:1" or "auto"; its suffix selects the backend.
 
-    "auto" takes a GPU where the backend can use one; the choice stands in the log and in `device`. Any other
-    device is used or refused, never replaced. `threads` bounds the CPU's; None leaves it to the backend. `content`
-    is the file's, where it was read already. An engine is code, and runs only if `trust_engine` says so.
+    "auto" takes a GPU if the backend can use one; the choice is logged and stored in `device`. Any other device is
+    used or refused, never replaced. `threads` limits CPU threads; None leaves it to the backend. `content` is the
+    file's content, if it was read already. An engine is code, and runs only if `trust_engine` allows it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no model at {path}")
@@ -94,9 +94,9 @@ def open_artefact(
     *,
     trust_engine: Trust = False,
 ) -> Session:
-    """Open what a bundle has under a name; "fastest", and forms such as "torch_fp16", are names too.
+    """Open a bundle's artefact by name, "fastest", or a PyTorch form such as "torch_fp16".
 
-    Where that does not run here, `fallback` is opened instead, and the log says why. Without it the error is raised.
+    If it does not run here, `fallback` is opened instead, with a warning; without a fallback the error is raised.
     """
     try:
         name = chosen(bundle, artefact, device)
@@ -110,12 +110,12 @@ def open_artefact(
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         if fallback is None:
             raise
-        log.warning("%s does not run here: %s. As was allowed, %s runs instead", artefact, error, fallback)
+        log.warning("%s does not run here: %s. The fallback %s runs instead", artefact, error, fallback)
         return open_artefact(bundle, fallback, device, threads, trust_engine=trust_engine)
 
 
 def _check_output(bundle: Bundle, name: str) -> None:
-    """Raise ValueError for what no session runs: graphs that end elsewhere, and what only becomes engines."""
+    """Raise ValueError for artefacts that no session runs: outputs other than heatmaps, and graphs only for engines."""
     path, artefact = bundle.path(name), bundle.artefacts[name]
     if artefact.output != "heatmaps":
         raise ValueError(
@@ -124,25 +124,25 @@ def _check_output(bundle: Bundle, name: str) -> None:
     lacking = sorted(IN_ENGINES_ONLY.intersection(artefact.requires))
     if lacking:
         raise ValueError(
-            f"{path} takes {', '.join(lacking)} and runs only as an engine: lehrnet build-engine {bundle.root}"
+            f"{path} requires {', '.join(lacking)} and runs only as an engine: lehrnet build-engine {bundle.root}"
         )
 
 
 def _check_trust(path: Path, content: bytes, trust: Trust) -> None:
-    """Raise ValueError unless the user said that this engine may run."""
+    """Raise ValueError unless the user trusts this engine."""
     if trust is True:
         return
     found = hashlib.sha256(content).hexdigest() if isinstance(trust, str) else ""
     if trust is False or found != trust.lower():
-        reason = f"its SHA-256 is {found}, not {trust!r}" if found else "nobody said that it may"
+        reason = f"its SHA-256 is {found}, not {trust!r}" if found else "it is not trusted"
         raise ValueError(
-            f"{path.name} is an engine, which is code of whoever built it, and does not run: {reason}. "
-            "--trust-engine (trust_engine=True) allows it, --trust-engine SHA256 only the one of that hash"
+            f"{path.name} is an engine, that is, executable code by whoever built it, and was not run: {reason}. "
+            "--trust-engine (trust_engine=True) allows it, --trust-engine SHA256 only the one with that hash"
         )
 
 
 def _check_spec(session: Session, bundle: Bundle, name: str) -> None:
-    """Raise ValueError unless the network is what the manifest says."""
+    """Raise ValueError unless input size and number of joints match the manifest."""
     found, wanted = session.spec, bundle.spec
     if found.input_size != wanted.input_size or len(found.skeleton) != len(wanted.skeleton):
         raise ValueError(
@@ -161,7 +161,7 @@ def _open_form(bundle: Bundle, name: str, device: str) -> Session:
 
 
 def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
-    """Crop and decode beside a network on CUDA graphs; None for any other session, and where there are no kernels."""
+    """The GPU pipeline of a session on CUDA graphs; None for other sessions and without CUDA kernels."""
     if device_index(session.device) is None:
         return None
     try:

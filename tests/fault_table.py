@@ -63,7 +63,7 @@ class Answer:
         """Short unless it ended with this code and one sentence that holds the words."""
         if self.code != code:
             return f"code {self.code}, expected {code}: {self.err[-200:]}"
-        if "Traceback" in self.err or "fault of lehrnet" in self.err:
+        if "Traceback" in self.err or "bug in lehrnet" in self.err:
             return f"a fault of ours: {self.err[-200:]}"
         return "" if words in self.err else f"it says {self.err[-200:]!r}, expected {words!r}"
 
@@ -209,12 +209,16 @@ def _(bench: Bench) -> str:
 
     engine(bench).manifest(lambda content: content.update(fastest={processor_name(): "fp16"}))
     answer = bench.predict("--artefact", "fastest", "--fallback", "fp32")
-    return answer.fine() or ("" if "is an engine, which is code" in answer.err else "nothing was said")
+    return answer.fine() or ("" if "is an engine, that is, executable code" in answer.err else "nothing was said")
 
 
 @row("code", "an engine that nobody trusts")
 def _(bench: Bench) -> str:
-    return engine(bench).predict("--artefact", "fp16").refused("is an engine, which is code of whoever built it")
+    return (
+        engine(bench)
+        .predict("--artefact", "fp16")
+        .refused("is an engine, that is, executable code by whoever built it")
+    )
 
 
 @row("code", "an engine trusted by another hash")
@@ -417,7 +421,9 @@ picture_row("a pipe that nobody writes", pipe, "is not a regular file")
 picture_row("/dev/zero", lambda _: Path("/dev/zero"), "is not a regular file")
 picture_row("half a JPEG", lambda b: b.write("half.jpg", half(b)), "is cut off")
 picture_row("half a JPEG with an end glued on", lambda b: b.write("half.jpg", half(b) + b"\xff\xd9"), "is cut off")
-picture_row("a Radiance header", lambda b: b.write("a.hdr", b"#?RADIANCE\n\n-Y 99999 +X 99999\n"), "is no picture that")
+picture_row(
+    "a Radiance header", lambda b: b.write("a.hdr", b"#?RADIANCE\n\n-Y 99999 +X 99999\n"), "is not an image that"
+)
 
 
 @row("image", "a JPEG with a video behind it")

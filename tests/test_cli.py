@@ -140,7 +140,7 @@ class TestBadInput:
     def test_files_that_are_not_there(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
         assert "no bundle at" in failure(capsys, "verify", tmp_path)
         assert "no image at" in failure(capsys, "predict", tiny_bundle, tmp_path / "a.jpg")
-        assert "is no COCO data folder" in failure(capsys, "verify", tiny_bundle, "--data", tmp_path)
+        assert "is not a COCO data folder" in failure(capsys, "verify", tiny_bundle, "--data", tmp_path)
 
     @pytest.mark.parametrize(
         ("boxes", "message"),
@@ -162,7 +162,7 @@ class TestBadInput:
     def test_an_image_that_does_not_decode(self, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
         (tmp_path / "a.jpg").write_text("no picture")
         error = failure(capsys, "predict", tiny_bundle, tmp_path / "a.jpg", "--out", tmp_path / "out")
-        assert "is no picture that lehrnet reads" in error
+        assert "is not an image that lehrnet reads" in error
         assert not (tmp_path / "out").exists()
 
 

@@ -1,1 +1,1 @@
-"""Training a network: packed crops, recipes and the trainer."""
+"""Training: packed crops, recipes and the trainer."""

@@ -1,4 +1,4 @@
-"""From a pack to batches on the device: which people, which views, and their targets."""
+"""Training batches from a pack: sampling of people, augmentation, and target heatmaps, on the device."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,26 +22,26 @@ PlainBatch = tuple[Rows, Tensor, NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from."""
+    """Inputs and targets of a training step."""
 
     crops: Tensor
-    """(N, 3, H, W) normalized."""
+    """(N, 3, H, W) normalized RGB crops."""
     heatmaps: Tensor
-    """(N, K, h, w) targets."""
+    """(N, K, h, w) target heatmaps."""
     weights: Tensor
-    """(N, K) 1 where a label lies within the view, else 0."""
+    """(N, K) 1 for a labelled joint within the view, else 0."""
 
     def split(self, pieces: int) -> "Iterator[Batch]":
-        """The same people in equal pieces."""
+        """Split the batch into `pieces` equal parts."""
         crops, heatmaps, weights = (each.chunk(pieces) for each in (self.crops, self.heatmaps, self.weights))
         yield from map(Batch, crops, heatmaps, weights)
 
 
 class Batches:
-    """A pack whose stored crops are drawn as views on the device.
+    """Loader that samples augmented views of a pack's stored crops on the device.
 
-    The batch of a step depends on the seed and the step alone, so that a resumed run sees what an unbroken one saw.
-    `mix` says how often an epoch shows the people of a source (a folder's name): 2 is twice, 0.5 every other one.
+    A step's batch depends only on the seed and the step, so that a resumed run sees the same batches. `mix` sets how
+    often an epoch shows the people of a source (a folder's name): 2 is twice, 0.5 every second person.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Batches:
     ) -> None:
         joints = pack.keypoints.shape[1]
         if not len(pack):
-            raise ValueError("nobody is left to train on: every image of the pack is held out")
+            raise ValueError("no people are left to train on: every image of the pack is held out")
         if joints != len(spec.skeleton):
             raise ValueError(f"the pack has {joints} joints, but {spec.skeleton.name} has {len(spec.skeleton)}")
         self.pack, self.spec, self.device, self.seed = pack, spec, device, seed
@@ -66,7 +66,7 @@ class Batches:
         self._stored = store(pack, device, room)
 
     def of_step(self, step: int, size: int, augmentation: Augmentation, share: int = 0, shares: int = 1) -> Batch:
-        """One of the equal `shares` of a step's batch of `size` people; together they are the same however many."""
+        """Part `share` of `shares` equal parts of a step's batch of `size` people, the same for any `shares`."""
         rows = self._rows(step, size)
         rng = np.random.default_rng((self.seed, step))
         views = draw_views(self.pack.keypoints[rows], self.pack.size, self.spec, augmentation, rng)
@@ -75,9 +75,9 @@ class Batches:
         return self._batch(stored, rows[mine], views.take(mine))
 
     def plain(self, size: int, first: int = 0, every: int = 1) -> Iterator[PlainBatch]:
-        """Everyone once, or each `every`-th from the `first` on, as they are.
+        """Yield batches without augmentation: every `every`-th person from `first` on, once.
 
-        Rows (n,) of the pack, crops, keypoints (n, K, 3) in crop px, and areas (n,) in crop px^2.
+        Each holds rows (n,) of the pack, crops, keypoints (n, K, 3) in crop px, and areas (n,) in crop px^2.
         """
         chosen = np.arange(first, len(self.pack), every)
         for rows in np.split(chosen, range(size, len(chosen), size)):
@@ -92,14 +92,14 @@ class Batches:
         height, width = self.spec.input_size
         grid = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
         cells = crop_to_cells(keypoints[..., :2], self.spec)
-        reach = 3 * self.spec.sigma  # HRNet: a Gaussian that does not touch the heatmap teaches nothing
+        reach = 3 * self.spec.sigma  # HRNet: ignore joints whose Gaussian does not touch the heatmap
         inside = ((cells > -reach) & (cells < np.array(grid[::-1]) - 1 + reach)).all(2)
         weights = (keypoints[..., 2] > 0) & inside
         crops = warp(stored, self._tensor(views.affines), self.spec, self._tensor(views.gains))
         return Batch(crops, encode(self._tensor(cells), grid, self.spec.sigma), self._tensor(weights))
 
     def _rows(self, step: int, size: int) -> Rows:
-        """Who is in a step: everyone of an epoch once (or as often as the mix says), in an order of its own."""
+        """Rows of a step's batch, from a shuffled order of the epoch in which people occur as `mix` says."""
         epoch, index = divmod(step, max(1, self.epoch_people // size))
         return self._order(epoch)[index * size : (index + 1) * size]
 
@@ -115,7 +115,7 @@ class Batches:
 
 
 def _shares(pack: Pack, mix: Mapping[str, float]) -> list[tuple[Rows, float]]:
-    """The rows of every source and how often an epoch shows them."""
+    """The rows of each source, and how often an epoch shows them."""
     known = np.unique(pack.sources).tolist()
     unknown = set(mix) - set(known)
     if unknown or any(not 0 <= share < np.inf for share in mix.values()):

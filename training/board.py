@@ -1,4 +1,4 @@
-"""TensorBoard: curves, and what the network sees."""
+"""TensorBoard logging of a training: curves, and heatmaps over crops."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ class Board:
         self._writer = SummaryWriter(str(trainer.run.out / "tensorboard"), purge_step=trainer.step)
 
     def show(self, report: Report) -> None:
-        """Scalars of every step; figures and pictures of every validation."""
+        """Write the scalars of a step; after a validation also its metrics and heatmap images."""
         scalars = {"loss": report.loss, "rate": report.rate, "people_per_second": report.people_per_second}
         for name, value in scalars.items():
             self._writer.add_scalar(f"train/{name}", value, report.step)
@@ -43,7 +43,7 @@ class Board:
 
 
 def overlay(crop: NDArray[np.float32], heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in RGB of a normalized crop (3, H, W) under the strongest of its heatmaps (K, h, w)."""
+    """RGB image (H, W, 3) of a normalized crop (3, H, W), overlaid with the maximum over its heatmaps (K, h, w)."""
     height, width = spec.input_size
     pixels = (crop.transpose(1, 2, 0) * spec.std + spec.mean) * 255
     strongest = cv2.resize(heatmaps.max(0).clip(0, 1), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""Settings of the host's C and OpenMP libraries that suit a training: they concern this process alone."""
+"""Process-wide settings of glibc and OpenMP that speed up training."""
 
 import ctypes
 import os
@@ -10,10 +10,10 @@ HUGE_PAGE = 2 << 20  # bytes, on x86-64 and where pages are of 4 KB on ARM
 
 
 def keep_pages() -> bool:
-    """Let glibc keep freed memory, so that a step's maps do not take fresh pages each time; False elsewhere.
+    """Make glibc keep freed memory, so that steps do not fault in new pages; False without glibc.
 
-    Like `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` in the environment, but for a process that runs. The
-    memory that is taken from now on lies in huge pages where the system gives them to those who ask.
+    The same as `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` in the environment, for a running process. Memory
+    that is taken from now on lies in huge pages where the system gives them on request.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -43,9 +43,9 @@ def _ask_for_huge_pages(libc: ctypes.CDLL, size: int) -> bool:
 
 
 def wait_without_spinning() -> None:
-    """Threads that wait for others sleep: on a machine with other work, spinning takes a core from it.
+    """Make waiting OpenMP threads sleep instead of spin, which would take cores from other work.
 
-    OpenMP's libraries read this when they are loaded, so it comes before torch. What the user has set stays.
+    OpenMP reads the setting when it is loaded: call this before importing torch. The user's own setting is kept.
     """
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
         os.environ.setdefault(name, value)

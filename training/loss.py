@@ -1,4 +1,4 @@
-"""The paper's loss (Eq. 1), and a term that finds the peak sooner."""
+"""The paper's loss (Eq. 1), and an optional cross-entropy term for faster convergence."""
 
 from torch import Tensor
 
@@ -6,10 +6,10 @@ SHARPNESS = 10.0  # a heatmap's peak of 1 then stands exp(10) above its backgrou
 
 
 def heatmap_loss(found: Tensor, wanted: Tensor, weights: Tensor, peak: float = 0.0) -> Tensor:
-    """Mean squared error of heatmaps (N, K, h, w) over cells and joints; weights (N, K) are 0 without a label.
+    """Mean squared error of heatmaps (N, K, h, w) over cells and joints; weights (N, K) are 0 for unlabelled joints.
 
-    `peak` times a second term is added: the cross-entropy between the sharpened softmaxes over the cells of both
-    heatmaps. Its minimum is the same heatmap; its gradient, unlike the square's, is large while the peak is missing.
+    `peak` weighs a second term: the cross-entropy between both heatmaps' sharpened softmaxes over the cells. It has the
+    same minimum, but unlike the squared error a large gradient while the peak is missing.
     """
     found = found.float()
     losses = (found - wanted).square().mean((2, 3))

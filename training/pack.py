@@ -1,7 +1,6 @@
-"""A pack: everyone's crop as JPEG with the keypoints in it, in few files. Made once, read fast, easy to carry.
+"""A pack: every person's crop as JPEG with its keypoints, in a few files (shards); made once from data folders.
 
-A stored crop shows more than a view does (MARGIN), so that a view may be rotated and scaled without reading the
-photograph again.
+A stored crop has a margin (MARGIN) around the view, so that views can be rotated and scaled without the photograph.
 """
 
 import logging
@@ -29,35 +28,35 @@ log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 92
 SHARD_BYTES = 48 << 20
-SHOWN = 3  # bad pictures that are named at the end
+SHOWN = 3  # bad images that are named in the warning
 
 
 @dataclass(frozen=True)
 class Pack:
-    """N people in memory; the pictures stay JPEG until they are asked for."""
+    """N people in memory; crops stay JPEG until `decode`."""
 
     pictures: Sequence[NDArray[np.uint8]]
     """N encoded crops."""
     keypoints: NDArray[np.float64]
     """(N, K, 3) in px of the stored crop."""
     areas: NDArray[np.float64]
-    """(N,) of the person, px^2 of the stored crop."""
+    """(N,) area of the person, px^2 of the stored crop."""
     held_out: NDArray[np.bool_]
-    """(N,) for validation, by image: nobody is on both sides."""
+    """(N,) whether a person is for validation; chosen by image."""
     sources: NDArray[np.str_]
-    """(N,) the name of the data folder that a person comes from."""
+    """(N,) name of the data folder that a person comes from."""
     size: tuple[int, int]
-    """Height and width of a stored crop."""
+    """(height, width) of a stored crop, px."""
     shards: tuple[Path, ...]
-    """The files that it was read from."""
+    """The files of the pack."""
     origins: NDArray[np.int64]
-    """(N, 2) the shard of a person, and the row there."""
+    """(N, 2) index of a person's shard, and the row in it."""
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Pack":
-        """Some of the people."""
+        """The people of the given rows (indices or a mask)."""
         chosen = np.arange(len(self))[rows]
         return replace(
             self,
@@ -70,9 +69,9 @@ class Pack:
         )
 
     def decode(self, rows: NDArray[np.integer], threads: ThreadPoolExecutor) -> NDArray[np.uint8]:
-        """Stored crops (n, H, W, 3) in RGB; OpenCV decodes without the GIL, so threads are enough.
+        """Decode stored crops to RGB (n, H, W, 3) of uint8, in threads: OpenCV releases the GIL.
 
-        ValueError names the shard and the row of a picture that is damaged.
+        ValueError names the shard and row of a damaged JPEG.
         """
         crops = np.empty((len(rows), *self.size, 3), np.uint8)
 
@@ -83,7 +82,7 @@ class Pack:
         return crops
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
-        header = header_of(self.pictures[row].tobytes())  # before anything of that size is allocated
+        header = header_of(self.pictures[row].tobytes())  # check the size before anything is allocated
         found = (header.height, header.width) if header and header.kind == "JPEG" else None
         try:
             picture = cv2.imdecode(self.pictures[row], cv2.IMREAD_COLOR) if found == self.size else None
@@ -101,21 +100,21 @@ class Pack:
 
 @dataclass(frozen=True)
 class Packed:
-    """What `write_pack` wrote, and what it could not."""
+    """Summary of a written pack."""
 
     people: int
     bad: tuple[str, ...] = ()
-    """A sentence for each picture that was left out, or whose people were."""
+    """A sentence for each image that was left out, or of which people were."""
 
 
 def stored_size(spec: PoseSpec) -> tuple[int, int]:
-    """Height and width of stored crops for views of `spec`."""
+    """(height, width) of stored crops, px, for networks of `spec`."""
     height, width = spec.input_size
     return round(height * MARGIN), round(width * MARGIN)
 
 
 def stored_affines(boxes: NDArray[np.float64], spec: PoseSpec) -> Affines:
-    """Affines from px of the stored crop to image px: the view's own, which lies in the middle."""
+    """Affines (N, 2, 3) from px of the stored crop to image px; the person's usual crop lies in its middle."""
     affines = person_affines(boxes, spec)
     margins = (np.array(stored_size(spec)[::-1]) - spec.input_size[::-1]) / 2
     affines[:, :, 2] -= affines[:, :, :2] @ margins
@@ -128,10 +127,10 @@ def write_pack(
     spec: PoseSpec,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda images: images,
 ) -> Packed:
-    """Pack everyone with keypoints for networks of `spec`.
+    """Write a pack of all people with keypoints, for networks of `spec`.
 
-    `sources` are the people by the name of where they come from. `folder` appears whole or not at all. A picture that
-    cannot be read is left out, with its people, and listed; ValueError where nobody is left.
+    `sources` holds the people by the name of their data folder. `folder` is written atomically. Unreadable images are
+    left out with their people and listed; ValueError if no people are left.
     """
     bad: list[str] = []
     check_size(stored_size(spec))
@@ -161,7 +160,7 @@ def write_pack(
 
 
 def read_pack(folder: Path) -> Pack:
-    """Read every shard of a pack; ValueError for a folder of another kind or a damaged file."""
+    """Read all shards of a pack; ValueError for mixed kinds of crops or a damaged file."""
     paths = tuple(sorted(folder.glob("pack_*.npz")))
     if not paths:
         raise FileNotFoundError(f"{folder} is no pack: it has no pack_*.npz; `lehrnet pack` writes one")
@@ -193,7 +192,7 @@ def _one_line(path: Path, error: Exception) -> str:
 
 
 class _Shard:
-    """Collects people and writes them to numbered files of about SHARD_BYTES."""
+    """Collects people and writes them to numbered shards of about SHARD_BYTES."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self.folder, self.size, self.people, self.files = folder, size, 0, 0
@@ -201,7 +200,7 @@ class _Shard:
         self.waiting: list[tuple[NDArray[np.uint8], NDArray[np.float64], float, bool, str]] = []
 
     def add(self, source: str, path: Path, people: PoseData, spec: PoseSpec) -> None:
-        """Take the people on a picture; ValueError for a picture that cannot be read."""
+        """Add the people on an image; ValueError if it cannot be read."""
         image, affines = people.picture(0), stored_affines(people.boxes, spec)
         keypoints = people.keypoints.copy()
         keypoints[..., :2] = transform_points(keypoints[..., :2], invert_affines(affines))
@@ -218,7 +217,7 @@ class _Shard:
                 self.flush()
 
     def flush(self) -> None:
-        """Write those who wait to the next file."""
+        """Write the collected people to the next shard."""
         if not self.waiting:
             return
         pictures, keypoints, areas, held_out, sources = zip(*self.waiting, strict=True)
@@ -237,7 +236,7 @@ class _Shard:
 
 
 def _usable(people: PoseData) -> NDArray[np.bool_]:
-    """(N,) who may be packed, whatever reader let the others through: numbers are finite, and an area is positive."""
+    """Mask (N,) of people that can be packed: finite box and keypoints, valid visibilities, finite positive area."""
     finite = np.isfinite(people.keypoints).all((1, 2)) & np.isfinite(people.boxes).all(1)
     visible = np.isin(people.keypoints[:, :, 2], (0, 1, 2)).all(1)
     return finite & visible & (people.areas > 0) & np.isfinite(people.areas)

@@ -1,4 +1,4 @@
-"""One process or many under torchrun: who reads, who writes, and how they agree."""
+"""Distributed training: a single process, or several under torchrun."""
 
 import os
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ class Processes:
     rank: int = 0
     count: int = 1
     local_rank: int = 0
-    """Its place on this machine: which GPU is its own."""
+    """Local rank: the index of its GPU on this machine."""
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes files and talks to the user."""
+        """Whether this is rank 0, which writes files and logs."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Barrier: wait until all processes have arrived."""
         if self.count > 1:
             distributed.barrier()
 
     def agree(self, value: float, device: torch.device) -> float:
-        """The first process's value, for all."""
+        """Broadcast the value of rank 0."""
         if self.count == 1:
             return value
         shared = torch.tensor(value, dtype=torch.float64, device=device)
@@ -38,7 +38,7 @@ class Processes:
         return float(shared)
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process's value, in the order of ranks, for all."""
+        """All-gather: the values of all processes, in the order of ranks."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -48,7 +48,7 @@ class Processes:
 
 @contextmanager
 def processes(backend: str) -> Iterator[Processes]:
-    """The processes that torchrun started, joined by "nccl" or "gloo"; a single one without torchrun."""
+    """Join torchrun's process group by `backend` ("nccl" or "gloo"); a single process without torchrun."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Processes()

@@ -1,4 +1,4 @@
-"""How a network is trained; a recipe is a value."""
+"""Training recipes: optimizer, schedule and augmentation as values."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ class Recipe:
     batch: int = 16
     learning_rate: float = 1e-3
     schedule: Literal["steps", "cosine"] = "steps"
-    """steps: divided by ten at each milestone. cosine: up over the warm-up, then down to zero."""
+    """steps: divided by ten at each milestone. cosine: linear warm-up, then cosine decay to zero."""
     milestones: tuple[int, ...] = (120, 170, 200, 260)
     """Epochs."""
     warm_up: float = 0.0
-    """Share of the training over which a cosine schedule rises."""
+    """Warm-up of the cosine schedule, as a share of the training."""
     weight_decay: float = 0.0
     """0 is Adam, more is AdamW."""
     average: float = 0.0
     """Decay of the moving average of weights that is validated and kept; 0 keeps the last weights."""
     peak: float = 0.0
-    """Weight of the loss's second term (`loss.heatmap_loss`); the paper has none."""
+    """Weight of the loss's second term (`loss.heatmap_loss`), which the paper does not have."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -54,16 +54,16 @@ class Recipe:
 
 
 def is_whole(value: object, least: int) -> bool:
-    """Whether a setting is a whole number of at least so much."""
+    """Whether a setting is an integer of at least `least`."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 RECIPES: dict[str, Recipe] = {
     "coco": Recipe(),
-    # The paper does not say MPII's augmentation: COCO's is taken.
+    # The paper does not give the augmentation for MPII: COCO's is used.
     "mpii": Recipe(spec=MPII, epochs=210, batch=8, milestones=(170, 200)),
-    # Ours, for a limited budget of time. It changes: larger batches, AdamW on a cosine, averaged weights, half-bodies
-    # and brightness, and as many epochs as the budget allows.
+    # Ours, for a limited time budget. Differences from the paper: larger batches, AdamW on a cosine, averaged weights,
+    # half-body and brightness augmentation, and as many epochs as the budget allows.
     "short": Recipe(
         epochs=100,
         batch=128,
@@ -74,8 +74,8 @@ RECIPES: dict[str, Recipe] = {
         average=0.999,
         augmentation=Augmentation(half_body=0.2, brightness=0.2),
     ),
-    # Ours, for a CPU and an hour or two: small batches, mild views, and a loss whose gradient does not wait for peaks.
-    # Give it a small --size: a network of this family is fully convolutional, and goes on at a larger one.
+    # Ours, for an hour or two on a CPU: small batches, mild augmentation, and a loss with large gradients from the
+    # start. Use a small --size: the network is fully convolutional, and training can continue at a larger one.
     "quick": Recipe(
         epochs=4,
         batch=32,

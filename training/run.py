@@ -1,4 +1,4 @@
-"""From data folders to a trained checkpoint: what `lehrnet train` does."""
+"""Training from data folders or a pack to a checkpoint: the implementation of `lehrnet train`."""
 
 import logging
 import sys
@@ -29,32 +29,32 @@ from .validate import FIGURE
 
 log = logging.getLogger(__name__)
 
-MOST_OFTEN = 1000  # times that an epoch shows the people of a folder
+MAX_SHARE = 1000  # repetitions of a folder's people in an epoch
 PACK = "pack"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to train, on what, and from where."""
+    """A training job: data, network and initial weights."""
 
     data: tuple[Path, ...]
-    """Data folders, or one pack."""
+    """Data folders, or a single pack."""
     recipe: Recipe
     network: str | None = None
-    """A variant; if absent, that of `start`, or the default."""
+    """A variant; None: that of `start`, else the default."""
     start: Path | None = None
-    """A checkpoint to begin from: of `network`, or of the same network without EMA, which then grows it."""
+    """Initial checkpoint: of `network`, or of the same network without EMA, to which EMA is then added."""
     mix: Mapping[str, float] = field(default_factory=dict)
-    """How often an epoch shows the people of a folder, by its name; 1 for the others."""
+    """Repetitions of a folder's people per epoch, by folder name; 1 for the others."""
     split: str | None = None
-    """Of the data folders; None is the one whose name begins with train."""
+    """Split of the data folders; None: the one whose name begins with "train"."""
     resume: bool = False
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name, share in self.mix.items():
-            if not 0 <= share <= MOST_OFTEN:
-                raise ValueError(f"the mix shows {name!r} {share} times, expected 0 to {MOST_OFTEN}")
+            if not 0 <= share <= MAX_SHARE:
+                raise ValueError(f"the mix shows {name!r} {share} times, expected 0 to {MAX_SHARE}")
 
 
 def recipe_named(name: str) -> Recipe:
@@ -65,11 +65,11 @@ def recipe_named(name: str) -> Recipe:
 
 
 def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec, split: str | None = None) -> Packed:
-    """Read COCO and MPII folders, the training split of each or the one that is named, and pack who has keypoints."""
+    """Pack the people with keypoints of COCO and MPII folders, from the training split or the named one."""
     names = [folder.resolve().name for folder in folders]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise ValueError(f"two of the data folders are called {repeated[0]!r}: a pack tells them apart by their names")
+        raise ValueError(f"two data folders are called {repeated[0]!r}, but a pack distinguishes them by name")
     sources = {
         name: read_people(folder, spec, split=split, purpose="train")
         for name, folder in zip(names, folders, strict=True)
@@ -78,9 +78,9 @@ def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec, split: str 
 
 
 def train(request: Request, run: Run) -> float:
-    """Train to the end of the schedule; returns the best held-out AP. Under torchrun, one of its processes.
+    """Train to the end of the schedule and return the best held-out AP; under torchrun, as one of its processes.
 
-    The run's folder is held for this training alone: FileExistsError names who else holds it.
+    The run's folder is locked: FileExistsError names a process that is already using it.
     """
     refuse_inputs({f"--out {name}": run.out / name for name in (LAST, BEST)}, [request.start])
     kind = choose_device(run.device).type
@@ -97,7 +97,7 @@ def train(request: Request, run: Run) -> float:
 
 
 def _take_over(out: Path, *, resume: bool) -> None:
-    """Raise FileExistsError for what a new run would overwrite; remove what killed ones left half written."""
+    """Raise FileExistsError if a new run would overwrite files; remove unfinished files of killed runs."""
     if not resume and (out / STATE).exists():
         raise FileExistsError(f"{out} holds a run already; go on with --resume or choose another folder")
     others = [name for name in (LAST, BEST, LOG) if (out / name).exists()]
@@ -109,7 +109,7 @@ def _take_over(out: Path, *, resume: bool) -> None:
 
 
 def _trainer(request: Request, run: Run, device: torch.device, team: Processes) -> Trainer:
-    torch.manual_seed(run.seed)  # the same first weights in every process
+    torch.manual_seed(run.seed)  # the same initial weights in every process
     network = _network(request)
     pack = _pack(request, run.out, team)
     spec = request.recipe.spec
@@ -119,7 +119,7 @@ def _trainer(request: Request, run: Run, device: torch.device, team: Processes) 
 
 
 def _watched(trainer: Trainer, request: Request) -> float:
-    """Train behind a progress bar, and a TensorBoard where asked."""
+    """Train with a progress bar and, if asked for, TensorBoard."""
     if not trainer.processes.first:
         return trainer.train()
     board = None
@@ -127,8 +127,8 @@ def _watched(trainer: Trainer, request: Request) -> float:
         from .board import Board  # noqa: PLC0415 - an extra
 
         board = Board(trainer)
-    seldom = 0.5 if sys.stderr.isatty() else 60.0  # seconds: a log is no screen
-    with tqdm(total=trainer.steps, initial=trainer.step, desc="training", unit="step", mininterval=seldom) as bar:
+    interval = 0.5 if sys.stderr.isatty() else 60.0  # seconds; rarely in a log file
+    with tqdm(total=trainer.steps, initial=trainer.step, desc="training", unit="step", mininterval=interval) as bar:
 
         def watch(report: Report) -> None:
             _show(bar, report)
@@ -139,12 +139,12 @@ def _watched(trainer: Trainer, request: Request) -> float:
 
 
 def _network(request: Request) -> PoseNetwork:
-    """A new network, or the one to begin from."""
+    """A new network, or that of the initial checkpoint."""
     joints = len(request.recipe.spec.skeleton)
     if request.start is None:
         return create_model(request.network or DEFAULT_VARIANT, joints)
     content = read_content(request.start, "checkpoint")
-    # Only a plain state dict needs to be told what it is.
+    # Only a plain state dict does not record its network.
     said = {"network": request.network, "size": request.recipe.spec.input_size}
     told = {} if describes_itself(request.start, content) else said
     network = load_checkpoint(request.start, joints=joints, content=content, **told).network
@@ -154,13 +154,13 @@ def _network(request: Request) -> PoseNetwork:
     if not network.config.attention and wanted.attention:
         grown = with_ema(network)
         if grown.config == wanted:
-            log.warning("%s has no EMA: it grows one, which changes nothing until it learns", request.start)
+            log.warning("%s has no EMA: it is added, and leaves the outputs unchanged at first", request.start)
             return grown
     raise ValueError(f"{request.start} does not hold a {request.network}: its config is {network.config}")
 
 
 def _pack(request: Request, out: Path, team: Processes) -> Pack:
-    """The pack named, or one of the folders named, kept beside the run."""
+    """The given pack, or one made of the given folders and kept beside the run."""
     if len(request.data) == 1 and list(request.data[0].glob("pack_*.npz")):
         return read_pack(request.data[0])
     folder, spec = out / PACK, request.recipe.spec

@@ -1,6 +1,6 @@
-"""One file of a pack as arrays, checked at the door: names, types, shapes, lengths and values.
+"""Reading of a pack's shards, with validation of names, types, shapes, lengths and values.
 
-A shard is an .npz of NumPy, read here without NumPy's own reader, which allocates whatever a header asks for.
+A shard is an .npz file. It is not read by NumPy, which would allocate any size that a header claims.
 """
 
 import io
@@ -17,10 +17,10 @@ from ..parsing import printable
 
 FORMAT = "lehrnet-pack-2"
 SMALLEST_SIDE, LARGEST_SIDE = 32, 4096  # px of a stored crop
-LARGEST_SHARD = 1 << 30  # bytes; `write_pack` makes them of 48 MiB
+LARGEST_SHARD = 1 << 30  # bytes; `write_pack` writes about 48 MiB
 MOST_JOINTS = 1024
-FARTHEST = 1e6  # px: no joint lies that far from its crop
-# Type (U: text of any length) and number of axes of each array.
+FARTHEST = 1e6  # px: largest coordinate of a joint in its crop
+# Data type (U: text of any length) and number of axes of each array.
 ARRAYS: Mapping[str, tuple[str, int]] = {
     "format": ("U", 0),
     "bytes": ("|u1", 1),
@@ -35,7 +35,7 @@ ARRAYS: Mapping[str, tuple[str, int]] = {
 
 @dataclass(frozen=True)
 class Shard:
-    """N people of one file, as in a `Pack`; the pictures are not decoded yet."""
+    """N people of one file, as in a `Pack`; JPEGs not decoded."""
 
     pictures: Sequence[NDArray[np.uint8]]
     keypoints: NDArray[np.float64]
@@ -46,7 +46,7 @@ class Shard:
 
 
 def read_shard(path: Path) -> Shard:
-    """Read one file of a pack; ValueError says what is wrong with it."""
+    """Read one file of a pack; ValueError for an invalid file."""
     try:
         return _checked(_arrays(path))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
@@ -55,7 +55,7 @@ def read_shard(path: Path) -> Shard:
 
 
 def check_size(size: Sequence[int]) -> None:
-    """Raise ValueError for stored crops that no network asks for."""
+    """Raise ValueError for implausible sizes of stored crops."""
     if len(size) != 2 or not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size):
         raise ValueError(f"its crops are of {tuple(size)} px, expected sides from {SMALLEST_SIDE} to {LARGEST_SIDE}")
 
@@ -79,13 +79,13 @@ def _arrays(path: Path) -> dict[str, NDArray]:
 
 
 def _array(name: str, content: bytes) -> NDArray:
-    """An array as it lies in the file, whose type and size its header must say."""
+    """Parse an array in NumPy's .npy format; ValueError unless its header has the expected type, shape and size."""
     stream = io.BytesIO(content)
     try:
         if npy.read_magic(stream) != (1, 0):
             raise ValueError("its version is not 1.0")
         shape, fortran, found = npy.read_array_header_1_0(stream)
-    except Exception as error:  # the header is an expression in Python's syntax, and anything can be in it
+    except Exception as error:  # the header is a Python literal and may hold anything
         raise ValueError(f"{name} has no header of an array ({type(error).__name__})") from error
     wanted, axes = ARRAYS[name]
     told = f"{name} is {found} with shape {shape}, expected {wanted} with {axes} axes"

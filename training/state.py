@@ -1,4 +1,4 @@
-"""What a killed training goes on from, checked at the door: a state is as foreign as any other file."""
+"""The saved state of a training, from which it is resumed. Like any file it is untrusted and checked on reading."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,25 +13,25 @@ from torch.optim.swa_utils import AveragedModel
 from ..model.weight_files import is_finite, read_content, unpickled, why_not_plain
 from ..parsing import parse, parse_json, printable
 
-MOMENTS = frozenset(("step", "exp_avg", "exp_avg_sq"))  # what Adam and AdamW keep of a parameter
+MOMENTS = frozenset(("step", "exp_avg", "exp_avg_sq"))  # state of Adam and AdamW for a parameter
 
 
 @dataclass(frozen=True)
 class State:
-    """A training after some step."""
+    """State of a training after a step."""
 
     identity: Mapping[str, Any]
-    """What must be the same when it is resumed."""
+    """Description of the settings, which must be the same on resuming."""
     network: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]
     average: Mapping[str, Tensor]
-    """Empty where the recipe averages nothing."""
+    """Averaged weights; empty if the recipe does not average."""
     step: int
     elapsed_s: float
     best: float
 
     def check(self, network: nn.Module, optimizer: Optimizer, average: AveragedModel | None, steps: int) -> None:
-        """Raise ValueError unless it fits this training."""
+        """Raise ValueError unless the state fits this training."""
         check_tensors("network", self.network, network.state_dict())
         check_tensors("average", self.average, average.state_dict() if average is not None else {})
         check_moments(self.optimizer, optimizer)
@@ -41,7 +41,7 @@ class State:
 
 @contextmanager
 def naming_state(path: Path) -> Iterator[None]:
-    """Say of a ValueError which file it is about, and what to do."""
+    """Add the state file's name and the remedy to a ValueError."""
     try:
         yield
     except ValueError as error:
@@ -49,7 +49,7 @@ def naming_state(path: Path) -> Iterator[None]:
 
 
 def read_state(path: Path) -> State:
-    """Read the state of a run; ValueError for anything that is none. Nothing pickled is executed."""
+    """Read the state of a run; ValueError for an invalid file. Pickled code is not executed."""
     with naming_state(path):
         content = read_dict(path)
         require(content, [field.name for field in fields(State)])
@@ -71,7 +71,7 @@ def read_state(path: Path) -> State:
 
 
 def read_dict(path: Path) -> dict[str, Any]:
-    """What torch.save wrote of a dictionary; ValueError for anything else."""
+    """Read a dictionary written by torch.save without executing pickled code; ValueError for anything else."""
     found = unpickled(read_content(path, "state"))
     if not isinstance(found, dict):
         raise ValueError(f"it holds a {type(found).__name__}, expected a dictionary")
@@ -79,14 +79,14 @@ def read_dict(path: Path) -> dict[str, Any]:
 
 
 def require(content: Mapping[str, Any], keys: Sequence[str]) -> None:
-    """Raise ValueError for a key that is missing."""
+    """Raise ValueError if one of `keys` is missing."""
     missing = [key for key in keys if key not in content]
     if missing:
         raise ValueError(f"{missing[0]} is missing")
 
 
 def check_tensors(key: str, found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
-    """Raise ValueError unless these are finite tensors of the names, shapes and types that are wanted."""
+    """Raise ValueError unless `found` has finite tensors of the same names, shapes and types as `wanted`."""
     missing, surplus = wanted.keys() - found.keys(), found.keys() - wanted.keys()
     if missing or surplus:
         told = f"{min(missing)} is missing" if missing else f"{printable(str(next(iter(surplus))))[:100]} is surplus"
@@ -96,7 +96,7 @@ def check_tensors(key: str, found: Mapping[str, Any], wanted: Mapping[str, Tenso
 
 
 def check_moments(found: Mapping[str, Any], optimizer: Optimizer) -> None:
-    """Raise ValueError unless an optimizer's state is of these parameters."""
+    """Raise ValueError unless an optimizer state fits the optimizer's parameters."""
     state = found.get("state")
     if not isinstance(state, dict):
         raise ValueError(f"optimizer.state is a {type(state).__name__}, expected tensors by parameter")
@@ -114,7 +114,7 @@ def check_moments(found: Mapping[str, Any], optimizer: Optimizer) -> None:
 
 
 def _check_tensor(key: str, found: Any, wanted: Tensor | None) -> None:
-    """Like `wanted`, or a single number where that is None."""
+    """Raise ValueError unless `found` is a finite tensor like `wanted`, or a scalar if `wanted` is None."""
     if not isinstance(found, Tensor):
         raise ValueError(f"{key} is a {type(found).__name__}, expected a tensor")
     shape = tuple(wanted.shape) if wanted is not None else ()

@@ -1,4 +1,4 @@
-"""AP on people that were held out: fast enough to run during training."""
+"""Validation during training: AP on held-out people, from the pack."""
 
 from collections.abc import Callable
 
@@ -20,10 +20,10 @@ FIGURE = COCO_METRICS[0]
 def held_out_metrics(
     heatmaps_of: Callable[[Tensor], Tensor], people: Batches, size: int, processes: Processes | None = None
 ) -> dict[str, float]:
-    """COCO's figures of people in their own crops, `size` at a time; the same however many processes share the work.
+    """COCO metrics on held-out people in batches of `size`; the result does not depend on the number of processes.
 
-    Each person is an image of its own and each box the label's, so that only joints can be wrong. AP(M) and AP(L)
-    speak of px of the stored crop: `lehrnet evaluate` gives those of the photographs.
+    Each person is an image of its own with the labelled box. AP(M) and AP(L) refer to areas in px of the stored crop;
+    `lehrnet evaluate` computes them on the photographs.
     """
     processes = processes or Processes()
     parts = []
@@ -31,7 +31,7 @@ def held_out_metrics(
         cells, scores = decode(heatmaps_of(crops).cpu().numpy(), people.spec.decode, people.spec.frame)
         points = np.concatenate((cells_to_crop(cells, people.spec), scores[..., None]), axis=2)
         parts.append((rows, points, truth, areas))
-    # Nobody is counted twice: every process brought its own rows, and no sampler filled them up.
+    # No person is counted twice: each process has rows of its own, and no sampler pads them.
     gathered = [part for share in processes.gather(parts) for part in share]
     rows, points, truth, areas = (np.concatenate([part[index] for part in gathered]) for index in range(4))
     order = np.argsort(rows)

@@ -1,4 +1,4 @@
-"""Rivals of the paper's tables, defined here to be timed: random weights, since time does not depend on them."""
+"""The paper's rival networks, defined for timing, with random weights, since time does not depend on them."""
 
 from collections.abc import Callable
 

@@ -11,12 +11,12 @@ from .simple_baseline import conv_norm
 
 STEM = 32
 CHANNELS = (40, 80, 160, 320)
-CROSS_RATIO, SPATIAL_RATIO = 8, 4  # by how much the weights' hidden layers are narrower
-BLOCKS = 2  # conditional channel weightings of a module
+CROSS_RATIO, SPATIAL_RATIO = 8, 4  # reduction ratios of the gates' hidden layers
+BLOCKS = 2  # conditional channel weightings per module
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """Channels of the two halves in turn."""
+    """Channel shuffle of two halves."""
     _, channels, height, width = x.shape
     return x.reshape(-1, 2, channels // 2, height, width).transpose(1, 2).reshape(-1, channels, height, width)
 
@@ -28,7 +28,7 @@ def separable(inputs: int, outputs: int, stride: int = 1, *, relu: bool = True) 
 
 
 class Stem(nn.Module):
-    """To 1/4: a 3x3 conv, then a shuffle block with stride 2."""
+    """Downsampling to 1/4: a 3x3 conv, then a shuffle block with stride 2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class ConditionalWeighting(nn.Module):
 
 
 def exchange_path(channels: Sequence[int], source: int, target: int) -> nn.Module:
-    """What one branch sends to another."""
+    """Fusion path from branch `source` to branch `target`."""
     if source == target:
         return nn.Identity()
     if source > target:
@@ -114,7 +114,7 @@ class Module(nn.Module):
 
 
 class Head(nn.Module):
-    """From the coarsest branch to the finest: add what comes from below, enlarged, and convolve."""
+    """From the coarsest branch to the finest: add the upsampled coarser branch and convolve."""
 
     def __init__(self) -> None:
         super().__init__()

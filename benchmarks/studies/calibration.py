@@ -1,4 +1,4 @@
-"""How long calibration takes and how much memory: ranges of a bundle's FP32 graph on people of a data folder.
+"""Time and memory of calibration: collecting the ranges of a bundle's FP32 graph on people of a data folder.
 
 python -m lehrnet.benchmarks.studies.calibration bundle --data coco/ --out benchmarks/results/calibration_cpu.json
 """
@@ -21,7 +21,7 @@ from ..results import write_result
 
 
 def measure(root: Path, folder: Path, people: int) -> dict[str, Any]:
-    """Seconds, and the process's largest resident memory."""
+    """Seconds, and the peak resident memory of the process."""
     bundle = open_bundle(root)
     graph = read_graph(bundle.path("fp32"))
     sample, _ = Calibration(folder, people=people, judged=1).samples(bundle.spec)
@@ -46,7 +46,7 @@ def measure(root: Path, folder: Path, people: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print a line, and keep the result."""
+    """Measure, print a line and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")

@@ -24,7 +24,7 @@ PEOPLE = (1, 8, 32)
 
 
 def measure(bundle: Path, library: Path, rounds: int, threads: int | None = None) -> dict[str, Any]:
-    """Milliseconds of both, and the share of C++'s that is not the network, by number of people."""
+    """Milliseconds of both, and the share of the C++ time outside the network, by number of people."""
     python = PoseEstimator.open(bundle, device="cpu", threads=threads)
     embedded = EmbeddedSession(library, bundle, wheels_library(), threads=threads or 0)
     encoded, boxes = picture(max(PEOPLE))
@@ -54,7 +54,7 @@ def measure(bundle: Path, library: Path, rounds: int, threads: int | None = None
 
 
 def soak(program: Path, bundle: Path, runs: int) -> dict[str, Any]:
-    """Resident memory, KiB, by number of runs."""
+    """Resident memory in KiB by number of runs."""
     command = [program, bundle, str(runs)]
     environment = {"LEHRNET_ONNXRUNTIME": str(wheels_library())}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
@@ -64,21 +64,23 @@ def soak(program: Path, bundle: Path, runs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print, and keep the result."""
+    """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--library", type=Path, required=True, help="liblehrnet.so")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--threads", type=int, help="CPU threads of either")
-    parser.add_argument("--soak", type=Path, nargs=2, metavar=("PROGRAM", "BUNDLE"), help="and memory over many runs")
-    parser.add_argument("--runs", type=int, default=100_000, help="of --soak (%(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads of each")
+    parser.add_argument(
+        "--soak", type=Path, nargs=2, metavar=("PROGRAM", "BUNDLE"), help="also measure memory over many runs"
+    )
+    parser.add_argument("--runs", type=int, default=100_000, help="runs of --soak (%(default)s)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     cv2.setNumThreads(options.threads or -1)
     facts = measure(options.bundle, options.library, options.rounds, options.threads)
     for people, row in facts["by_people"].items():
         times = ", ".join(f"{name} {each['p50']:.2f}" for name, each in row["milliseconds"].items())
-        print(f"{people:>3} people: {times} ms; beside the network {row['share_beside_the_network']:.1%}")
+        print(f"{people:>3} people: {times} ms; outside the network {row['share_beside_the_network']:.1%}")
     if options.soak:
         program, tiny = options.soak
         facts["soak"] = soak(program, tiny, options.runs)

@@ -1,4 +1,4 @@
-"""What the exact forms save on this CPU: the published network's plain export against ours, and against HRNet.
+"""Speed-up of the exact forms on this CPU over a plain export of the published network, and over HRNet.
 
 python -m lehrnet.benchmarks.studies.forms --out benchmarks/results/forms_cpu.json
 """
@@ -32,7 +32,7 @@ SIZE = COCO.input_size
 
 
 def networks() -> dict[str, Callable[[], nn.Module]]:
-    """The rivals; random weights, since time does not depend on them."""
+    """The networks to time, with random weights, since time does not depend on them."""
     return {
         PLAIN: lambda: as_published(create_model("lehrnet_w32")),
         "exact forms, LConv split": lambda: deploy(create_model("lehrnet_w32"), SIZE, "split"),
@@ -43,7 +43,7 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
 
 
 def measure(batches: tuple[int, ...], rounds: int, threads: int | None) -> dict[str, Any]:
-    """Nodes of each graph, and for every batch the times and speed-ups over the plain export."""
+    """Nodes of each graph, and times and speed-ups over the plain export by batch."""
     torch.manual_seed(0)
     nodes, sessions = {}, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def measure(batches: tuple[int, ...], rounds: int, threads: int | None) -> dict[
 
 
 def main() -> None:
-    """Measure, print a table, and keep the result."""
+    """Measure, print a table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", default="1,8", help="comma-separated (%(default)s)")
     parser.add_argument("--rounds", type=int, default=20)

@@ -1,4 +1,4 @@
-"""Can the trainer learn at all? Overfit a few real people, without augmentation, and score them.
+"""Sanity check of the trainer: overfit a few real people without augmentation and evaluate on them.
 
 python -m lehrnet.benchmarks.studies.overfit PACK --minutes 20 --out benchmarks/results/overfit_cpu.json
 """
@@ -28,7 +28,7 @@ PEOPLE = 32
 
 
 def choose(pack: Pack, count: int) -> Pack:
-    """The first people of a pack of whom every joint is labelled."""
+    """The first `count` people of a pack with all joints labelled."""
     whole = np.flatnonzero((pack.keypoints[:, :, 2] > 0).all(1))
     if len(whole) < count:
         raise ValueError(f"the pack has {len(whole)} people with every joint labelled, expected at least {count}")
@@ -36,7 +36,7 @@ def choose(pack: Pack, count: int) -> Pack:
 
 
 def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, device: str) -> dict[str, Any]:
-    """Train on PEOPLE for some minutes; COCO's figures of those same people, and how long it took."""
+    """Train on PEOPLE people for `minutes`; COCO metrics on the same people, and the time taken."""
     torch.manual_seed(0)
     recipe = Recipe(
         spec=replace(COCO, input_size=size, decode="dark"),
@@ -73,7 +73,7 @@ def measure(pack: Pack, size: tuple[int, int], minutes: float, variant: str, dev
 
 
 def main() -> None:
-    """Train, print, and keep the result."""
+    """Train, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pack", type=Path, help="a pack of `lehrnet pack`")
     parser.add_argument("--minutes", type=float, default=20)

@@ -1,4 +1,4 @@
-"""What each precision of a bundle costs and saves: AP on labelled photographs, bytes, nodes, and speed on this CPU.
+"""Comparison of a bundle's precisions: AP on labelled photographs, bytes, nodes, and speed on this CPU.
 
 lehrnet export --out bundle --precisions fp32,fp16,int8,int8_cpu --calibration FOLDER
 python -m lehrnet.benchmarks.studies.precisions bundle --data coco/ --out benchmarks/results/precisions_cpu.json
@@ -21,7 +21,7 @@ from ..results import write_result
 
 
 def accuracy(bundle: Bundle, sessions: dict[str, Session], folder: Path) -> dict[str, float]:
-    """COCO's AP of every precision, labels' boxes, no flip."""
+    """COCO AP of every precision, with labelled boxes and without flip test."""
     return {
         name: evaluate(
             session.run,
@@ -34,7 +34,7 @@ def accuracy(bundle: Bundle, sessions: dict[str, Session], folder: Path) -> dict
 
 
 def speed(bundle: Bundle, sessions: dict[str, Session], batches: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    """Times in one interleaved run, and the speed over FP32, by batch."""
+    """Interleaved times, and speed-up over FP32, by batch."""
     found = {}
     for batch in batches:
         crops = np.random.default_rng(0).standard_normal((batch, 3, *bundle.spec.input_size), dtype=np.float32)
@@ -71,7 +71,7 @@ def measure(root: Path, folder: Path | None, batches: tuple[int, ...], rounds: i
 
 
 def main() -> None:
-    """Measure, print a table, and keep the result."""
+    """Measure, print a table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="labelled photographs, for AP")

@@ -1,4 +1,4 @@
-"""Our quantizer beside ONNX Runtime's, on the same convs and the same people: drift, size, TensorRT's rules, speed.
+"""Our quantizer against ONNX Runtime's on the same convs and people: drift, size, TensorRT's rules, speed.
 
 python -m lehrnet.benchmarks.studies.quantizers bundle --data FOLDER --out benchmarks/results/quantizers_cpu.json
 """
@@ -41,7 +41,7 @@ LIBRARY = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.P
 
 
 class _People(CalibrationDataReader):
-    """What `quantize_static` asks for: one batch after another, then None."""
+    """Data reader for `quantize_static`: returns batches, then None."""
 
     def __init__(self, sample: Sample, spec: PoseSpec) -> None:
         self._batches: Iterator[Any] = iter(sample.batches(spec, 8))
@@ -52,7 +52,7 @@ class _People(CalibrationDataReader):
 
 
 def by_library(fp32: Path, convs: set[str], sample: Sample, spec: PoseSpec, method: str) -> ModelProto:
-    """ONNX Runtime's static quantization: symmetric int8, by channel, float biases, the same convs."""
+    """ONNX Runtime's static quantization of the same convs: symmetric int8, per channel, float biases."""
     with TemporaryDirectory() as folder:
         out = Path(folder) / "int8.onnx"
         quantize_static(
@@ -71,7 +71,7 @@ def by_library(fp32: Path, convs: set[str], sample: Sample, spec: PoseSpec, meth
 
 
 def measure(root: Path, folder: Path, people: int, judged: int, rounds: int) -> dict[str, Any]:
-    """Everything in INT8 but EMA, by both quantizers."""
+    """All of the network except EMA in INT8, by both quantizers."""
     bundle = open_bundle(root)
     fp32, spec = bundle.path("fp32"), bundle.spec
     graph = read_graph(fp32)
@@ -113,11 +113,11 @@ def measure(root: Path, folder: Path, people: int, judged: int, rounds: int) -> 
 
 
 def main() -> None:
-    """Measure, print a table, and keep the result."""
+    """Measure, print a table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="people who were held out of it")
-    parser.add_argument("--people", type=int, default=128, help="to calibrate on (%(default)s)")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="people held out from training")
+    parser.add_argument("--people", type=int, default=128, help="people to calibrate on (%(default)s)")
     parser.add_argument("--judged", type=int, default=128, help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, help="JSON file to write")

@@ -1,4 +1,4 @@
-"""Whether TensorRT-RTX takes a bundle's graphs: each is parsed and built into an engine, ahead of time, without a GPU.
+"""Check that TensorRT-RTX supports a bundle's graphs: each is built into an engine ahead of time, without a GPU.
 
 pip install "lehrnet[rtx-build]"
 python -m lehrnet.benchmarks.studies.rtx bundle --out benchmarks/results/rtx_build.json
@@ -12,11 +12,11 @@ from ...export.trt_library import Log, Settings, load_library
 from ...runtime.bundle import open_bundle
 from ..results import write_result
 
-LEFT_OUT = ("int8_cpu",)  # asymmetric: for ONNX Runtime alone
+LEFT_OUT = ("int8_cpu",)  # asymmetric: for ONNX Runtime only
 
 
 def main() -> None:
-    """Build every graph of a bundle, print a line for each, and keep the result."""
+    """Build every graph of a bundle, print a line for each and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--capability", default="8.9", help="compute capability to build for (%(default)s)")

@@ -1,4 +1,4 @@
-"""What our forms and CUDA graphs are worth in PyTorch on a GPU: against the same weights eager and compiled.
+"""Speed-up of our forms and CUDA graphs in PyTorch on a GPU, over the same weights eager and compiled.
 
 python -m lehrnet.benchmarks.studies.torch_gpu --out benchmarks/results/torch_gpu.json
 
@@ -55,7 +55,7 @@ def measure(batches: tuple[int, ...], rounds: int, forms: tuple[str, ...]) -> di
 
 
 def by_events(stream: torch.cuda.Stream, run: Callable[[], object]) -> float:
-    """Milliseconds of a run on a stream, by events of that stream."""
+    """Milliseconds of a run on a stream, measured by CUDA events."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record(stream)
     run()
@@ -69,7 +69,7 @@ def _session(path: Path, stream: torch.cuda.Stream, form: TorchForm) -> TorchGra
 
 
 def main() -> None:
-    """Measure, print a table, and keep the result."""
+    """Measure, print a table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", default="1,8,64", help="comma-separated (%(default)s)")
     parser.add_argument("--rounds", type=int, default=100)
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        parser.error("PyTorch sees no GPU here; see `lehrnet doctor`")
+        parser.error("PyTorch finds no GPU here; see `lehrnet doctor`")
     batches = tuple(int(batch) for batch in options.batch.split(","))
     figures = measure(batches, options.rounds, tuple(options.forms.split(",")))
     for batch, result in figures["by_batch"].items():

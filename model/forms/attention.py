@@ -1,4 +1,4 @@
-"""EMA for inference: every function of the weights computed once, for one grid."""
+"""EMA for inference: all functions of the weights are precomputed for one grid."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from .rewrite import rewrite
 
 
 class FrozenEMA(nn.Module):
-    """An EMA whose constants are stored; it takes maps (N, C, H, W) of one grid, any N."""
+    """An EMA with precomputed constants, for maps (N, C, H, W) of one grid."""
 
     def __init__(self, ema: EMA, grid: Grid) -> None:
         super().__init__()
@@ -26,11 +26,11 @@ class FrozenEMA(nn.Module):
 
 
 GROUP_WEIGHTS = ("gate", "gate_bias", "local", "local_bias", "scale", "shift", "mean", "mean_bias")
-"""What one kernel takes for a whole EMA, in this order: runtime/embed/src/ema.h and runtime/kernels/attention.h."""
+"""Weights of the fused EMA kernels, in their order: runtime/embed/src/ema.h and runtime/kernels/attention.h."""
 
 
 def group_weights(module: FrozenEMA) -> dict[str, Tensor]:
-    """The constants of one group, which all share; the biases of the 3x3 conv are summed, as its outputs are."""
+    """The constants of one group, which all groups share; the biases of the 3x3 conv are summed like its outputs."""
     width = module.get_buffer("gate").shape[1]
     weights = {name: module.get_buffer(name)[:width].contiguous() for name in GROUP_WEIGHTS}
     return {**weights, "local_bias": weights["local_bias"].sum(0, keepdim=True)}

@@ -1,4 +1,4 @@
-"""The network as it is deployed: norms folded, attention frozen, LConvs in the form asked for."""
+"""The deployed network: norms folded, attention frozen, LConvs in a chosen form."""
 
 from typing import Literal
 
@@ -14,8 +14,8 @@ from .norms import fold_norms
 from .rewrite import rewrite
 
 LConvForm = Literal["split", "sum", "dense", "pair"]
-"""split: as it trains. sum: two pointwise convs added. dense: one 3x3 conv.
-pair: as it trains, but the two LConvs of a residual unit hand their quarters over without a split between them."""
+"""split: as in training. sum: two pointwise convs added. dense: one 3x3 conv.
+pair: as in training, but without a split between the two LConvs of a residual unit (`LeanPair`)."""
 
 
 class PairedResidual(nn.Module):

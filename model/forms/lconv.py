@@ -1,4 +1,4 @@
-"""LConv in its equal forms. Which is the fastest depends on device, branch and batch: it is measured, not guessed."""
+"""Equal forms of LConv. The fastest depends on device, branch and batch, and is found by measurement."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from ..blocks import LConv
 
 
 class SummedLConv(nn.Module):
-    """LConv without its join: W [K q, r] = (W1 K) q + W2 r. A narrowing one writes its two parts apart instead."""
+    """LConv without its concat: W [K q, r] = (W1 K) q + W2 r. A narrowing one writes its two parts separately."""
 
     def __init__(self, lconv: LConv) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class SummedLConv(nn.Module):
 
 
 class LeanPair(nn.Module):
-    """LConv, ReLU, LConv: the first writes the quarter and the rest apart, so that nothing is split between them."""
+    """LConv, ReLU, LConv: the first writes the quarter and the rest separately, so that no split is needed."""
 
     def __init__(self, first: LConv, second: LConv) -> None:
         super().__init__()
@@ -52,20 +52,20 @@ def dense_lconv(lconv: LConv) -> nn.Conv2d:
 
 
 def split_outputs(conv: nn.Conv2d, sections: tuple[int, int]) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """A conv as two that write its first and its other output channels."""
+    """Split a conv into two that compute its first and its other output channels."""
     biases = (None, None) if conv.bias is None else conv.bias.split(sections)
     first, other = conv.weight.split(sections)
     return _conv(first, biases[0]), _conv(other, biases[1])
 
 
 def split_inputs(conv: nn.Conv2d, sections: tuple[int, int]) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """A conv as two whose outputs add up, of its first and its other input channels; the second has the bias."""
+    """Split a conv by input channels into two whose outputs add up; the second has the bias."""
     first, other = conv.weight.split(sections, dim=1)
     return _conv(first, None), _conv(other, conv.bias)
 
 
 def _partial_kernel(lconv: LConv) -> Tensor:
-    """The partial conv as a dense kernel (C, C, 3, 3): the pass is a centre tap, or where strided four of 1/4."""
+    """The partial conv as a dense kernel (C, C, 3, 3): untouched channels are a centre tap, if strided four of 1/4."""
     quarter, rest = lconv.partial.sections
     weight = lconv.partial.conv.weight.detach()
     kernel = weight.new_zeros(quarter + rest, quarter + rest, 3, 3)

@@ -18,7 +18,7 @@ def _folded(module: ConvNorm) -> nn.Module:
     scale, shift = _affine(module.norm)
     conv = copy.deepcopy(module.conv)
     match conv:
-        case LConv(narrows=True):  # the partial conv comes last: its zero padding must see the quarter without a bias
+        case LConv(narrows=True):  # the partial conv is last: the quarter's bias must not precede its zero padding
             quarter = conv.partial.sections[0]
             ones, zeros = scale.new_ones(quarter), scale.new_zeros(quarter)
             _absorb(conv.pointwise, torch.cat((ones, scale[quarter:])), torch.cat((zeros, shift[quarter:])))

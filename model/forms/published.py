@@ -1,4 +1,4 @@
-"""EMA as it was published: the slow twin of `model.ema`, and the baseline of the export benchmark."""
+"""EMA as published: the reference for `model.ema`, and the baseline of the export benchmark."""
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,10 @@ class PublishedEMA(nn.Module):
 
 
 def _share(x: Tensor) -> Tensor:
-    """(N, c, H, W) to (N, 1, c): how much of each channel the cross-branch product takes."""
+    """Map (N, c, H, W) to the channel weights (N, 1, c) of the cross-branch product."""
     return x.mean((2, 3)).softmax(1)[:, None]
 
 
 def as_published(network: Network) -> Network:
-    """A copy whose EMAs compute as they were published."""
+    """A copy of the network with published EMAs."""
     return rewrite(network, lambda _, module: PublishedEMA(module) if isinstance(module, EMA) else module)

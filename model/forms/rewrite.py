@@ -1,4 +1,4 @@
-"""Replacing modules of a network by others."""
+"""Replacement of modules in a network."""
 
 import copy
 from collections.abc import Callable
@@ -10,7 +10,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def rewrite(network: Network, change: Callable[[str, nn.Module], nn.Module]) -> Network:
-    """A copy in which `change(path, module)` replaced inner modules; one that it returns as it came is entered."""
+    """A copy with inner modules replaced by `change(path, module)`; it recurses into modules returned unchanged."""
     return _rewrite_children(copy.deepcopy(network), change, "")
 
 

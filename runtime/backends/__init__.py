@@ -1,1 +1,1 @@
-"""Sessions on the CPU's own runtimes: one backend is one file."""
+"""Sessions on other inference runtimes: one file per backend."""

@@ -1,8 +1,8 @@
-"""What of an ONNX file a device must know without the onnx package: whether it reads other files."""
+"""Detection of external data in ONNX files, without the onnx package."""
 
 from collections.abc import Iterator
 
-# Field numbers of onnx.proto: what leads from a model to its tensors, and what says that a tensor lies elsewhere.
+# Field numbers of onnx.proto: the path from a model to its tensors, and the marks of a tensor with external data.
 _MODEL = {7: "graph", 20: "training", 25: "function"}
 _LEADS = {
     "model": _MODEL,
@@ -19,7 +19,7 @@ _DEEPEST = 64
 
 
 def reads_other_files(content: bytes) -> bool:
-    """Whether any tensor of an ONNX model lies in another file; ValueError for what is no ONNX model."""
+    """Whether a tensor of an ONNX model is stored in another file; ValueError if `content` is not an ONNX model."""
     return _reads(memoryview(content), "model", 0)
 
 
@@ -38,7 +38,7 @@ def _reads(part: memoryview, kind: str, depth: int) -> bool:
 
 
 def _fields(part: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Each field's number and value: a varint's number, the content of bytes and messages, 0 for the others."""
+    """Yield (field number, value): the integer of a varint, the content of bytes and messages, 0 for other types."""
     offset, end = 0, len(part)
     while offset < end:
         key, offset = _varint(part, offset)

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU or on CUDA."""
+"""Session for ONNX Runtime, on the CPU or on CUDA."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ try:
 except ImportError as error:
     raise ImportError("ONNX Runtime is not installed: pip install 'lehrnet[cpu]' or 'lehrnet[gpu]'") from error
 
-onnxruntime.disable_telemetry_events()  # where it was loaded before `lehrnet` could say so
+onnxruntime.disable_telemetry_events()  # in case it was loaded before `lehrnet` could set its environment variable
 log = logging.getLogger(__name__)
 
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(
@@ -39,7 +39,7 @@ FLOAT = "tensor(float)"
 class OnnxSession:
     """An ONNX file with one input `crops` and one output `heatmaps`.
 
-    `content` is the file's, where it was read already: then it may not read other files.
+    `content` is the file's content if it was read already; then the model must not use external data.
     """
 
     backend = "onnxruntime"
@@ -57,7 +57,7 @@ class OnnxSession:
         self._heatmaps = (joints, *(side // HEATMAP_STRIDE for side in input_size))
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); a graph of a fixed batch runs in turns."""
+        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); a fixed-batch graph runs repeatedly."""
         check_open(self._session)
         check_crops(crops, self.spec.input_size)
         size = self._batch or max(len(crops), 1)
@@ -65,7 +65,7 @@ class OnnxSession:
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, *self._heatmaps), np.float32), *parts])
 
     def close(self) -> None:
-        """Give the graph's memory back."""
+        """Free the graph's memory."""
         self._session = None
 
     def _run(self, crops: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -85,7 +85,7 @@ class OnnxSession:
 def run_graph(
     session: onnxruntime.InferenceSession, path: Path, outputs: Sequence[str], feeds: Mapping[str, Any]
 ) -> list[NDArray[Any]]:
-    """What a graph gives; RuntimeError with ONNX Runtime's words where it fails."""
+    """Run a graph and return its outputs; RuntimeError with ONNX Runtime's message if it fails."""
     try:
         return [np.asarray(found) for found in session.run(list(outputs), dict(feeds))]
     except ORT_ERRORS as error:
@@ -95,11 +95,11 @@ def run_graph(
 def open_graph(
     path: Path, gpu: int | None = None, threads: int | None = None, *, content: bytes | None = None
 ) -> onnxruntime.InferenceSession:
-    """Any ONNX file on the CPU or on a GPU; ValueError for one that ONNX Runtime cannot run."""
+    """Open an ONNX file on the CPU or on a GPU; ValueError if ONNX Runtime cannot run it."""
     if content is not None:
         _check_alone(path, content)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # fatal: its errors come as exceptions, its warnings speak to the authors of graphs
+    options.log_severity_level = 4  # fatal only: errors are raised, and warnings are meant for the authors of graphs
     if threads is not None:
         options.intra_op_num_threads = threads
     providers = ["CPUExecutionProvider"] if gpu is None else [(CUDA, {"device_id": gpu}), "CPUExecutionProvider"]
@@ -128,7 +128,7 @@ def _check_alone(path: Path, content: bytes) -> None:
 
 
 def _contract(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[int | None, int, tuple[int, int]]:
-    """The fixed batch or None, the joints, and the crops' height and width; ValueError for another kind of graph."""
+    """Fixed batch or None, number of joints, and (height, width) of the crops; ValueError for another kind of graph."""
     names = [node.name for node in inputs], [node.name for node in outputs]
     if names != ([INPUT_NAME], [OUTPUT_NAME]):
         raise ValueError(f"{path} maps {names[0]} to {names[1]}, expected {[INPUT_NAME]} to {[OUTPUT_NAME]}")
@@ -155,7 +155,7 @@ def _contract(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tupl
 
 
 def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) -> bool:
-    """Set what a refused graph needs; False where nothing is known that would help."""
+    """Set the options that a refused graph needs; False if no remedy is known."""
     if f"{OPERATORS}:" in refusal:
         library = operators_library()
         if library is None:

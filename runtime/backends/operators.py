@@ -1,4 +1,4 @@
-"""Our own operators for ONNX Runtime, in the library of `runtime/embed`: graphs called `*_cpu` of FP32 take them."""
+"""The custom operators for ONNX Runtime, in the library of `runtime/embed`; the graph fp32_cpu needs them."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,16 @@ SYSTEM = tuple(
     for folder in ("lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")
 )
 MISSING = (
-    f"it takes our operators: `make operators` builds them into the checkout, {ENVIRONMENT} names by its absolute path "
-    f"a {NAME} that is elsewhere; the fp32 graph runs without"
+    f"it needs lehrnet's operators: `make operators` builds them in the checkout, or set {ENVIRONMENT} to the "
+    f"absolute path of a {NAME}; the fp32 graph runs without them"
 )
 
 
 def operators_library() -> str | None:
-    """The library, by $LEHRNET_LIBRARY, beside this file, or in the system's own folders; None if it is nowhere.
+    """Path of the library: $LEHRNET_LIBRARY, else beside this file, else in the system's folders; None if not found.
 
-    A library is code, so that it is never looked for in the current folder or in a bundle: ValueError where the
-    environment's path is not absolute, FileNotFoundError where nothing is there.
+    A library is code, so it is never searched for in the current folder or in a bundle: ValueError if the variable is
+    not an absolute path, FileNotFoundError if there is no such file.
     """
     named = os.environ.get(ENVIRONMENT)
     if named:

@@ -1,1 +1,1 @@
-"""What runs on a GPU: driver, graphs, kernels, pipeline and engines; importing it loads nothing of CUDA."""
+"""The CUDA backend: driver, graphs, kernels, pipeline and engines; importing this package does not load CUDA."""

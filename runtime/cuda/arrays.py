@@ -1,6 +1,6 @@
-"""Arrays on a GPU that are other libraries', and ours for them: by `__cuda_array_interface__` and by DLPack.
+"""Exchange of GPU arrays with other libraries, by `__cuda_array_interface__` and by DLPack.
 
-PyTorch, CuPy, PyCUDA and Numba speak the first; JAX and video decoders the second; PyTorch and CuPy both.
+PyCUDA and Numba support the first, JAX and video decoders the second, PyTorch and CuPy both.
 """
 
 import ctypes
@@ -11,29 +11,29 @@ from ..inputs import DLPACK_CUDA
 from .driver import Stream, device_of
 
 UNSIGNED, FLOAT = 1, 2
-"""DLPack's codes of types."""
+"""Type codes of DLPack."""
 CAPSULE = b"dltensor"
 
 
 @dataclass(frozen=True)
 class DeviceFrame:
-    """A BGR frame that lies on the GPU already."""
+    """A BGR frame in GPU memory."""
 
     address: int
     height: int
     width: int
     stride: int
-    """Bytes from row to row."""
+    """Row stride in bytes."""
     producer: int | None = None
-    """The stream that writes it, by its handle; None where there is nothing to wait for."""
+    """Handle of the stream that writes the frame; None if there is nothing to wait for."""
     owner: Any = None
-    """What keeps the memory."""
+    """The object that owns the memory."""
 
     @classmethod
     def of(cls, array: Any, gpu: int, stream: Stream) -> "DeviceFrame":
-        """Read an array's interface; ValueError for another shape, type, layout or GPU.
+        """Wrap another library's array; ValueError for an unsupported shape, type, layout or GPU.
 
-        `stream` is where the frame will be read: DLPack's producers order their work before it.
+        `stream` is the stream that will read the frame: DLPack producers synchronize their work with it.
         """
         if hasattr(array, "__cuda_array_interface__"):
             interface = array.__cuda_array_interface__
@@ -52,14 +52,14 @@ class DeviceFrame:
         where = device_of(address)
         if where != gpu:
             place = "the host's memory" if where is None else f"cuda:{where}"
-            raise ValueError(f"frame lies in {place}, expected cuda:{gpu}, where the network is")
+            raise ValueError(f"frame is in {place}, expected cuda:{gpu}, where the network is")
         return cls(address, shape[0], shape[1], strides[0], producer, owner)
 
 
 class DeviceArray:
-    """An array of float32 on the GPU, for `torch.as_tensor`, `torch.from_dlpack` and their like.
+    """A float32 array on the GPU, for `torch.as_tensor`, `torch.from_dlpack` and the like.
 
-    They order their work after the stream that fills it. Its memory is the pipeline's, which says for how long.
+    Consumers synchronize with the stream that fills it. The pipeline owns the memory and defines its lifetime.
     """
 
     def __init__(self, address: int, shape: tuple[int, ...], gpu: int, stream: Stream) -> None:
@@ -74,7 +74,7 @@ class DeviceArray:
         return DLPACK_CUDA, self.gpu
 
     def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
-        """A capsule of DLPack's first version; the host waits for the array if a consumer's stream is named."""
+        """An unversioned DLPack capsule; the host waits for the array if `stream` is given."""
         if stream != -1:
             self.stream.synchronize()
         managed = _ManagedTensor.of(self.address, self.shape, *self.__dlpack_device__())
@@ -100,7 +100,7 @@ class _Tensor(ctypes.Structure):
     )
 
     def place(self) -> tuple[int, tuple[int, ...], tuple[int, ...] | None, str]:
-        """Address, shape, strides in bytes, and type as NumPy writes it."""
+        """Address, shape, strides in bytes, and NumPy type string."""
         size = self.bits // 8
         letter = {UNSIGNED: "u", FLOAT: "f"}.get(self.code, "?")
         strides = tuple(size * step for step in self.strides[: self.axes]) if self.strides else None
@@ -121,7 +121,7 @@ class _ManagedTensor(ctypes.Structure):
 
 
 _exported: dict[int, _ManagedTensor] = {}
-"""What consumers still hold, by address; the memory that it describes is the pipeline's."""
+"""Tensor structures that consumers still hold, by address; the pipeline owns the data that they describe."""
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -137,6 +137,6 @@ _python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
 
 
 def _read_capsule(capsule: Any) -> _Tensor:
-    """What a capsule points at, for as long as the capsule lives: its name stays, so that it frees what it holds."""
+    """The tensor of a capsule, valid while the capsule lives; it is not renamed, so it frees its own memory."""
     pointer = _python.PyCapsule_GetPointer(capsule, CAPSULE)
     return _ManagedTensor.from_address(pointer).tensor

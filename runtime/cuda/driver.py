@@ -1,6 +1,6 @@
-"""CUDA as the runtime needs it: memory, streams and graphs over NVIDIA's cuda-python.
+"""A thin layer over NVIDIA's cuda-python: memory, streams, events and graphs.
 
-All of it in the device's primary context, which PyTorch shares, or in the caller's own, such as PyCUDA makes.
+It works in the device's primary context, which PyTorch shares, or in the caller's current one, such as PyCUDA's.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 try:
-    driver: Any = import_module("cuda.bindings.driver")  # they bring no types
+    driver: Any = import_module("cuda.bindings.driver")  # Any: the bindings are untyped
     cudart: Any = import_module("cuda.bindings.runtime")
 except ImportError as error:
     raise ImportError(
@@ -23,46 +23,46 @@ except ImportError as error:
 
 MIB = 1 << 20
 OUT_OF_MEMORY = 2
-"""The code of the runtime and of the driver alike."""
+"""Error code for out of memory, the same in CUDA's runtime and driver API."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU."""
+    """Properties of a GPU."""
 
     name: str
     compute_capability: str
     driver: str
-    """The newest CUDA that its driver runs: "13.0"."""
+    """Newest CUDA version that the driver supports, such as "13.0"."""
     free_mib: int
     total_mib: int
 
 
 class CudaError(RuntimeError):
-    """A CUDA call failed."""
+    """A failed CUDA call."""
 
 
 class OutOfDeviceMemoryError(CudaError):
-    """No room on the GPU; what is open stays usable."""
+    """Out of GPU memory; open sessions stay usable."""
 
 
 def call(function: Any, *arguments: Any) -> Any:
-    """A function of CUDA: its results without the error code; CudaError with CUDA's name for any other than success."""
+    """Call a CUDA function and return its results without the status; CudaError with its name unless it succeeded."""
     code, *results = function(*arguments)
     if int(code) != 0:
         kind = OutOfDeviceMemoryError if int(code) == OUT_OF_MEMORY else CudaError
-        raise kind(f"{function.__name__} gave {code.name}")
+        raise kind(f"{function.__name__} failed with {code.name}")
     return results[0] if len(results) == 1 else tuple(results)
 
 
 def count_gpus() -> int:
-    """GPUs that CUDA can use; 0 without a driver."""
+    """Number of GPUs that CUDA can use; 0 without a driver."""
     code, count = cudart.cudaGetDeviceCount()
     return int(count) if code == cudart.cudaError_t.cudaSuccess else 0
 
 
 def describe_gpu(index: int) -> Gpu:
-    """Name, compute capability and memory; CudaError where there is no such GPU."""
+    """Properties of a GPU; CudaError if there is no GPU of this index."""
     count = count_gpus()
     if index >= count:
         raise CudaError(f"device is cuda:{index}, but CUDA finds {count} GPUs; see `lehrnet doctor`")
@@ -80,9 +80,9 @@ def describe_gpu(index: int) -> Gpu:
 
 
 def use_device(index: int) -> None:
-    """Work on a GPU in its primary context, as PyTorch does, or in the caller's own current one, such as PyCUDA's.
+    """Make a GPU current: in the caller's current context (such as PyCUDA's), else in the GPU's primary one.
 
-    CudaError where that context is of another GPU.
+    CudaError if the current context belongs to another GPU.
     """
     current = call(driver.cuCtxGetCurrent)
     if int(current) != 0:
@@ -97,14 +97,14 @@ def use_device(index: int) -> None:
 
 
 def device_of(address: int) -> int | None:
-    """Which GPU's memory an address is of; None for the host's."""
+    """Index of the GPU whose memory an address is in; None for host memory."""
     attributes = call(cudart.cudaPointerGetAttributes, address)
     on_device = attributes.type == cudart.cudaMemoryType.cudaMemoryTypeDevice
     return int(attributes.device) if on_device else None
 
 
 class Stream:
-    """A stream of its own, or the caller's by its handle, which stays the caller's."""
+    """A new CUDA stream, or a wrapper of the caller's stream by its handle, which the caller keeps owning."""
 
     def __init__(self, handle: int | None = None) -> None:
         self._own = handle is None
@@ -113,16 +113,16 @@ class Stream:
             self.handle = int(call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking))
 
     def synchronize(self) -> None:
-        """Wait; Python's other threads go on."""
+        """Block the host until the stream's work is done; other Python threads continue."""
         call(cudart.cudaStreamSynchronize, self.handle)
 
     def wait_for(self, event: "Event") -> None:
-        """What is enqueued from now on begins after the event; the host does not wait."""
+        """Make work enqueued from now on start after the event; the host does not block."""
         call(cudart.cudaStreamWaitEvent, self.handle, event.handle, 0)
 
     @contextlib.contextmanager
     def capture(self) -> Iterator["Graph"]:
-        """What the block enqueues becomes a graph; an error within leaves none."""
+        """Capture the work that the block enqueues into a graph; it stays empty if the block raises."""
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call(cudart.cudaStreamBeginCapture, self.handle, mode)
         graph = Graph()
@@ -145,17 +145,17 @@ class Stream:
 
 
 class Event:
-    """A place in a stream's work that others can wait for."""
+    """A CUDA event: a point in a stream's work that other streams and the host can wait for."""
 
     def __init__(self) -> None:
         self.handle: Any = int(call(cudart.cudaEventCreateWithFlags, cudart.cudaEventDisableTiming))
 
     def record(self, stream: Stream) -> None:
-        """Machine, in the stream's work so far."""
+        """Record the event after the work enqueued on the stream so far."""
         call(cudart.cudaEventRecord, self.handle, stream.handle)
 
     def synchronize(self) -> None:
-        """The host waits; Python's other threads go on."""
+        """Block the host until the event has occurred; other Python threads continue."""
         call(cudart.cudaEventSynchronize, self.handle)
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class Event:
 
 
 class Graph:
-    """A captured piece of work that is launched as one."""
+    """A captured CUDA graph, launched as a whole."""
 
     def __init__(self) -> None:
         self.executable: Any = None
@@ -182,7 +182,7 @@ class Graph:
 
 
 class HostDeviceBuffer:
-    """An array in pinned memory of the host and its twin on the device."""
+    """An array in pinned host memory, with a device array of the same size."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> None:
         self.bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -200,15 +200,15 @@ class HostDeviceBuffer:
 
     @property
     def address(self) -> int:
-        """On the device."""
+        """Device address."""
         return int(self.pointer)
 
     def upload(self, rows: int, stream: Stream) -> None:
-        """Enqueue the first rows to the device."""
+        """Enqueue a copy of the first `rows` rows from host to device."""
         self._copy(self.pointer, self._pinned, rows, cudart.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)
 
     def download(self, rows: int, stream: Stream) -> None:
-        """Enqueue the first rows to the host."""
+        """Enqueue a copy of the first `rows` rows from device to host."""
         self._copy(self._pinned, self.pointer, rows, cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)
 
     def _copy(self, to: Any, source: Any, rows: int, kind: Any, stream: Stream) -> None:

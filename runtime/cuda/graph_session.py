@@ -1,4 +1,4 @@
-"""Sessions on CUDA graphs: crops up, network, heatmaps down as one launch for each batch bucket.
+"""Sessions on CUDA graphs: upload of crops, network and download of heatmaps in one launch per batch bucket.
 
 Not yet run on a GPU: tested against stand-ins for CUDA and the libraries above it.
 """
@@ -17,9 +17,10 @@ from .driver import Graph, HostDeviceBuffer, Stream
 
 
 class GraphSession(ABC):
-    """A network on a GPU, between two buffers, in buckets. One thread at a time; open more for more threads.
+    """A network on a GPU with an input and an output buffer and a CUDA graph per batch bucket.
 
-    A subclass says how the network is enqueued; a pipeline captures that between kernels of its own.
+    Not thread-safe: open one session per thread. A subclass defines how the network is enqueued; a pipeline captures
+    that between its own kernels.
     """
 
     backend: str
@@ -29,7 +30,7 @@ class GraphSession(ABC):
         height, width = spec.input_size
         self._prepared: dict[int, Any] = {}
         self._graphs: dict[int, Graph] = {}
-        with ExitStack() as undo:  # where there is no room for all of it, nothing stays
+        with ExitStack() as undo:  # if memory runs out half-way, what was allocated is freed
             self.stream = undo.enter_context(closing(Stream(stream)))
             self.crops = undo.enter_context(closing(HostDeviceBuffer((batches[-1], 3, height, width))))
             heatmaps = (batches[-1], len(spec.skeleton), height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
@@ -39,24 +40,24 @@ class GraphSession(ABC):
 
     @abstractmethod
     def prepare(self, bucket: int) -> Any:
-        """The network for a bucket, which has run once: a capture must not prepare anything."""
+        """Prepare the network for a bucket and run it once, so that nothing is initialized during capture."""
 
     def prepared(self, bucket: int) -> Any:
-        """What `prepare` made for a bucket, once for all graphs; it outlives those that read it."""
+        """The cached result of `prepare` for a bucket, shared by all graphs and kept until `close`."""
         if bucket not in self._prepared:
             self._prepared[bucket] = self.prepare(bucket)
         return self._prepared[bucket]
 
     @abstractmethod
     def enqueue(self, prepared: Any) -> None:
-        """The network on `stream`, from `crops` to `heatmaps` on the device."""
+        """Enqueue the network on `stream`, from the device buffer `crops` to `heatmaps`."""
 
     def capture(self) -> AbstractContextManager[Graph]:
-        """What is enqueued on `stream` within becomes a graph; an error leaves none."""
+        """Capture the work that the block enqueues on `stream` into a graph; it stays empty if the block raises."""
         return self.stream.capture()
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); more than the largest batch run in turns."""
+        """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); any N, in batches of the largest bucket."""
         if not self.is_open:
             raise ValueError("the session is closed")
         check_crops(crops, self.spec.input_size)
@@ -74,11 +75,11 @@ class GraphSession(ABC):
         return heatmaps
 
     def bucket(self, count: int) -> int:
-        """The smallest batch bucket that holds so many crops."""
+        """The smallest batch bucket that holds `count` crops."""
         return next(batch for batch in self.batches if batch >= count)
 
     def close(self) -> None:
-        """Give the GPU's memory back; more than once is fine."""
+        """Free the GPU memory; may be called more than once."""
         if not self.is_open:
             return
         self.is_open = False

@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 FATBIN, PTX = "lehrnet.fatbin", "lehrnet_cuda12.ptx"
 CROP_THREADS, DECODE_THREADS, EMA_THREADS = 128, 128, 256
 EMA_CHANNELS = (1, 2, 4, 8)
-"""That a group may have; kernels/attention.h."""
+"""Supported channels per group, as in kernels/attention.h."""
 SHARED_BYTES = 48 << 10
-"""What every GPU gives a block without being asked."""
+"""Shared memory that a block gets on every GPU without opting in for more."""
 METHODS: dict[DecodeMethod, int] = {"quarter": 0, "dark": 1, "udp": 2}
 BGR = 0
 
 
 class FrameRecord(ctypes.Structure):
-    """`Frame` of kernels/crop.h."""
+    """The struct `Frame` of kernels/crop.h."""
 
     _fields_ = (
         ("data", ctypes.c_uint64),
@@ -41,7 +41,7 @@ class FrameRecord(ctypes.Structure):
 
 
 class CropRecord(ctypes.Structure):
-    """`CropSpec` of kernels/crop.h."""
+    """The struct `CropSpec` of kernels/crop.h."""
 
     _fields_ = (
         ("height", ctypes.c_int32),
@@ -53,29 +53,29 @@ class CropRecord(ctypes.Structure):
 
     @classmethod
     def of(cls, spec: PoseSpec) -> "CropRecord":
-        """Normalization as one product and one sum: level * scale + shift."""
+        """From a pose spec; normalization becomes one multiply-add: level * scale + shift."""
         std = np.array(spec.std)
         scale, shift = 1 / (255 * std), -np.array(spec.mean) / std
         return cls(*spec.input_size, spec.padding, (ctypes.c_float * 3)(*scale), (ctypes.c_float * 3)(*shift))
 
 
 AFFINE_BYTES = 3 * 8
-"""`Affine` of kernels/crop.h."""
+"""The struct `Affine` of kernels/crop.h."""
 
 
 def kernel_image(gpu: Gpu, folder: Path = KERNELS) -> bytes:
-    """What the GPU's driver takes: a fatbin of CUDA 13's, PTX for CUDA 12; where that is missing, what NVRTC makes now.
+    """The kernels for a GPU: a fatbin for drivers of CUDA 13, PTX for CUDA 12; compiled now by NVRTC if missing.
 
-    FileNotFoundError where there is neither.
+    FileNotFoundError if there is neither file nor NVRTC.
     """
     path = folder / (FATBIN if int(gpu.driver.partition(".")[0]) >= 13 else PTX)
     return read_or_compile(path, f"sm_{gpu.compute_capability.replace('.', '')}")
 
 
 def read_or_compile(path: Path, architecture: str) -> bytes:
-    """Kernels that were compiled before, or what NVRTC makes for an architecture; FileNotFoundError without either."""
+    """Read compiled kernels, or compile them by NVRTC for an architecture; FileNotFoundError if neither works."""
     if path.is_file():
-        return path.read_bytes() + b"\0"  # PTX is a string of C
+        return path.read_bytes() + b"\0"  # CUDA expects PTX as a zero-terminated string
     try:
         image = compile_kernels(architecture)
     except ImportError as error:
@@ -87,7 +87,7 @@ def read_or_compile(path: Path, architecture: str) -> bytes:
 
 
 class Kernels:
-    """The loaded kernels. Pointers are device addresses; all of it is enqueued on the stream given."""
+    """The loaded CUDA kernels. Pointers are device addresses; each method enqueues a launch on the given stream."""
 
     def __init__(self, image: bytes) -> None:
         self._library = call(cuda.driver.cuLibraryLoadData, image, None, None, 0, None, None, 0)
@@ -96,7 +96,7 @@ class Kernels:
     def crop(
         self, stream: Stream, most: int, spec: CropRecord, *, inputs: Sequence[int], crops: int, affines: int
     ) -> None:
-        """Crops of up to `most` people. `inputs`: frames, the frame of each person, boxes, and how many people."""
+        """Crop up to `most` people. `inputs`: frame records, frame index of each person, boxes, number of people."""
         blocks = -(-spec.height * spec.width // CROP_THREADS)
         arguments = [*map(ctypes.c_uint64, inputs), spec, ctypes.c_uint64(crops), ctypes.c_uint64(affines)]
         self._launch("lehrnet_crop_fp32", (blocks, most), CROP_THREADS, stream.handle, arguments)
@@ -104,7 +104,7 @@ class Kernels:
     def decode(
         self, stream: Stream, most: int, spec: PoseSpec, *, heatmaps: int, affines: int, people: int, keypoints: int
     ) -> None:
-        """Keypoints (people, K, 3) of the heatmaps of up to `most` people."""
+        """Decode the heatmaps of up to `most` people to keypoints (people, K, 3)."""
         height, width = spec.input_size
         numbers = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE, METHODS[spec.decode])
         pointers = (heatmaps, 0, 0, affines, people)
@@ -123,7 +123,7 @@ class Kernels:
         half: bool,
         channels_last: bool,
     ) -> None:
-        """EMA of maps (N, C, H, W): `pointers` to the maps, to a shortcut or 0, and to FrozenEMA's group weights."""
+        """EMA of maps (N, C, H, W). `pointers`: the maps, the shortcut or 0, and FrozenEMA's group weights."""
         people, channels, height, width = shape
         shared = ema_bytes(channels // groups, height, width)
         bits = ctypes.c_int32.from_buffer_copy(ctypes.c_float(eps))
@@ -133,7 +133,7 @@ class Kernels:
         self._launch(name, (groups, people), EMA_THREADS, stream, arguments, shared=shared)
 
     def close(self) -> None:
-        """Unload them; more than once is fine."""
+        """Unload the kernels; may be called more than once."""
         if self._library is not None:
             call(cuda.driver.cuLibraryUnload, self._library)
         self._library = None
@@ -142,7 +142,7 @@ class Kernels:
     def _launch(
         self, name: str, grid: tuple[int, int], threads: int, stream: int, arguments: Sequence[Any], *, shared: int = 0
     ) -> None:
-        """Launch by the addresses of the arguments, as CUDA's own interface has it; CUDA copies them."""
+        """Launch a kernel; arguments are passed by address, and CUDA copies them."""
         if name not in self._loaded:
             self._loaded[name] = call(cuda.driver.cuLibraryGetKernel, self._library, name.encode())
         addresses = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(argument) for argument in arguments))
@@ -152,11 +152,11 @@ class Kernels:
 
 
 def ema_bytes(channels: int, height: int, width: int) -> int:
-    """Shared memory of a group of so many channels; ValueError for maps that the kernel does not take."""
+    """Bytes of shared memory for a group of `channels` maps; ValueError for sizes that the kernel does not support."""
     size = 4 * channels * (height * width + 2 * (height + width))
-    if channels not in EMA_CHANNELS or size > SHARED_BYTES - (2 << 10):  # 2 KiB are the block's own
+    if channels not in EMA_CHANNELS or size > SHARED_BYTES - (2 << 10):  # 2 KiB of static shared memory
         raise ValueError(
-            f"the EMA kernel takes groups of {EMA_CHANNELS} channels in {SHARED_BYTES} bytes, not {channels} of "
+            f"the EMA kernel supports groups of {EMA_CHANNELS} channels in {SHARED_BYTES} bytes, not {channels} of "
             f"{height}x{width} cells: use the form without it"
         )
     return size

@@ -1,8 +1,8 @@
-"""The CUDA kernels compiled by NVRTC, which needs no nvcc: for a machine that they were not compiled for.
+"""Compilation of the CUDA kernels by NVRTC, without nvcc, for machines without precompiled kernels.
 
-As a script it writes PTX for CUDA 12, whose drivers refuse what CUDA 13's nvcc makes. The driver finishes that PTX for
-the GPU that is there, when it is first loaded. `make kernels` runs it in an environment that has NVRTC of CUDA 12,
-isolated (-I), for a script's own folder would come first, and this one has a cuda.py.
+Run as a script, it writes PTX for CUDA 12, whose drivers refuse the output of CUDA 13's nvcc; the driver compiles the
+PTX for the local GPU on first load. `make kernels` runs it in an environment with NVRTC of CUDA 12 and isolated (-I),
+since a script's own folder would otherwise come first on the path.
 """
 
 import sys
@@ -13,13 +13,13 @@ from typing import Any
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 SOURCE = KERNELS / "kernels.cu"
 OLDEST = "compute_72"
-"""Xavier; every GPU since runs its PTX."""
+"""Xavier; all later GPUs can run PTX of this architecture."""
 
 
 def compile_kernels(architecture: str) -> bytes:
-    """PTX for "compute_72" and later GPUs, which is text, or machine code for "sm_87" alone.
+    """Compile to PTX text ("compute_72": this and later GPUs) or to machine code ("sm_87": these GPUs only).
 
-    ImportError where cuda-python or NVRTC is missing, RuntimeError with NVRTC's words where it refuses.
+    ImportError if cuda-python or NVRTC is missing; RuntimeError with NVRTC's message if compilation fails.
     """
     nvrtc: Any = import_module("cuda.bindings.nvrtc")
     headers = sorted(KERNELS.glob("*.h"))
@@ -27,10 +27,10 @@ def compile_kernels(architecture: str) -> bytes:
     source = SOURCE.read_bytes()
     try:
         code, program = nvrtc.nvrtcCreateProgram(source, SOURCE.name.encode(), len(headers), texts, names)
-    except RuntimeError as error:  # cuda-python looks for the library at the first call
+    except RuntimeError as error:  # cuda-python loads the library at the first call
         raise ImportError(f"NVRTC is not installed: {error}") from error
     if code != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        raise RuntimeError(f"NVRTC gave {code.name}")
+        raise RuntimeError(f"NVRTC failed with {code.name}")
     try:
         options = [
             b"--std=c++17",
@@ -40,7 +40,7 @@ def compile_kernels(architecture: str) -> bytes:
         (code,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         if code != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             words = _text(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
-            raise RuntimeError(f"NVRTC refused {SOURCE.name} for {architecture}: {words.decode()[:2000]}")
+            raise RuntimeError(f"NVRTC could not compile {SOURCE.name} for {architecture}: {words.decode()[:2000]}")
         if architecture.startswith("compute_"):
             return _text(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program).removesuffix(b"\0")
         return _text(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)

@@ -1,8 +1,8 @@
-"""Pixels to keypoints on the GPU: crop, network and decode are one CUDA graph for each batch bucket.
+"""The GPU pipeline: crop, network and decode in one CUDA graph per batch bucket.
 
-Frames go up, keypoints come down; boxes, the frames' addresses and the number of people are read from device memory, so
-that a graph that was captured once serves every frame. While one batch is computed the next is uploaded. Not yet run on
-a GPU: tested on stand-ins for CUDA and for the networks, which run the kernels' own arithmetic on the CPU.
+Frames are uploaded, keypoints downloaded. Boxes, frame addresses and the number of people are read from memory, so that
+a captured graph serves every frame. The next batch is uploaded while one is computed. Not yet run on a GPU: tested on
+stand-ins for CUDA and for the networks, which run the kernels' own arithmetic on the CPU.
 """
 
 import ctypes
@@ -22,31 +22,31 @@ from .graph_session import GraphSession
 from .launch import AFFINE_BYTES, BGR, CropRecord, FrameRecord, Kernels
 
 Item = tuple[Any, NDArray[np.float64]]
-"""A BGR image (H, W, 3) of uint8, NumPy's or on the GPU, and its boxes (N, 4), checked."""
+"""A BGR image (H, W, 3) of uint8, in NumPy or on the GPU, and its checked boxes (N, 4) xyxy in image px."""
 LANES = 2
-"""Batches on their way at once."""
+"""Number of batches in flight."""
 
 
 class Lane:
-    """The buffers of one batch on its way. The host fills them while the GPU works on another lane's."""
+    """The buffers of one batch in flight. The host fills one lane while the GPU works on another."""
 
     def __init__(self, most: int, joints: int) -> None:
         with ExitStack() as undo:
 
-            def mirrored(*shape: int, dtype: Any = np.float32) -> HostDeviceBuffer:
+            def buffer(*shape: int, dtype: Any = np.float32) -> HostDeviceBuffer:
                 return undo.enter_context(closing(HostDeviceBuffer(shape, dtype)))
 
-            self.boxes, self.keypoints = mirrored(most, 4), mirrored(most, joints, 3)
-            self.people, self.frame_of = mirrored(1, dtype=np.int32), mirrored(most, dtype=np.int32)
-            self.frames = mirrored(most, ctypes.sizeof(FrameRecord), dtype=np.uint8)
-            self.affines = mirrored(most, AFFINE_BYTES, dtype=np.uint8)
+            self.boxes, self.keypoints = buffer(most, 4), buffer(most, joints, 3)
+            self.people, self.frame_of = buffer(1, dtype=np.int32), buffer(most, dtype=np.int32)
+            self.frames = buffer(most, ctypes.sizeof(FrameRecord), dtype=np.uint8)
+            self.affines = buffer(most, AFFINE_BYTES, dtype=np.uint8)
             self.uploaded, self.done = (undo.enter_context(closing(Event())) for _ in range(2))
             self._undo = undo.pop_all()
-        self.pixels: list[HostDeviceBuffer] = []  # by place of a frame in its batch; they grow
+        self.pixels: list[HostDeviceBuffer] = []  # by index of the frame in its batch; grown on demand
         self.owners: list[Any] = []
 
     def room_for(self, index: int, size: int) -> HostDeviceBuffer:
-        """Memory for a frame's bytes."""
+        """The pixel buffer of a frame, grown to at least `size` bytes."""
         if index == len(self.pixels):
             self.pixels.append(HostDeviceBuffer((size,), np.uint8))
         elif self.pixels[index].bytes < size:
@@ -62,7 +62,7 @@ class Lane:
 
 
 class CudaPipeline:
-    """A network with crop and decode beside it on the device. One thread at a time, as its session."""
+    """Crop, network and decode on the GPU. Not thread-safe, like its session."""
 
     def __init__(self, session: GraphSession, spec: PoseSpec, kernels: Kernels) -> None:
         self.session, self.spec, self.kernels = session, spec, kernels
@@ -74,7 +74,7 @@ class CudaPipeline:
         self._graphs: dict[tuple[int, int], Graph] = {}
 
     def run(self, batches: Iterable[Sequence[Item]]) -> Iterator[NDArray[np.float32]]:
-        """Keypoints (n, K, 3) of batch after batch, each no more people than the largest bucket.
+        """Yield keypoints (n, K, 3) in image px per batch; a batch has at most as many people as the largest bucket.
 
         ValueError names the person whose heatmap holds NaN or infinity.
         """
@@ -87,20 +87,20 @@ class CudaPipeline:
             while flying:
                 yield self._collect(*flying.popleft())
         finally:
-            if flying:  # given up half-way: what was started ends, and its frames are let go
+            if flying:  # the caller stopped early: wait for running batches and release their frames
                 self.session.stream.synchronize()
 
     def on_device(self, items: Sequence[Item]) -> DeviceArray:
-        """Keypoints (n, K, 3) of a batch, left on the GPU; the host does not wait.
+        """Keypoints (n, K, 3) of a batch in GPU memory; the host does not wait for them.
 
-        They hold until the next but one batch begins. A joint whose heatmap is broken has NaN.
+        They are valid until the next batch but one starts. Joints with a non-finite heatmap are NaN.
         """
         lane, people = self._start(items)
         shape = (people, *lane.keypoints.host.shape[1:])
         return DeviceArray(lane.keypoints.address, shape, self.session.gpu, self.session.stream)
 
     def close(self) -> None:
-        """Give the memory back, the session's too; more than once is fine."""
+        """Free the memory of the pipeline and its session; may be called more than once."""
         for graph in self._graphs.values():
             graph.close()
         self._graphs.clear()
@@ -108,7 +108,7 @@ class CudaPipeline:
             part.close()
 
     def _start(self, items: Sequence[Item]) -> tuple[Lane, int]:
-        """Enqueue a batch; the lane that it is on, and its people."""
+        """Enqueue a batch; return its lane and its number of people."""
         if not self.session.is_open:
             raise ValueError("the session is closed")
         index, lane = self._turn % LANES, self._lanes[self._turn % LANES]
@@ -143,7 +143,7 @@ class CudaPipeline:
         return found
 
     def _fill(self, lane: Lane, items: Sequence[Item]) -> None:
-        """Pixels to the device; boxes and the table of frames to pinned memory, from where the graph takes them."""
+        """Upload pixels; write boxes and the frame table to pinned memory, from which the graph copies them."""
         lane.owners.clear()
         start = 0
         for index, (image, boxes) in enumerate(items):
@@ -156,7 +156,7 @@ class CudaPipeline:
             start += len(boxes)
 
     def _on_device(self, lane: Lane, index: int, image: Any) -> DeviceFrame:
-        """An image's own memory, read once its writer is done, or its copy on the device."""
+        """A GPU image's own memory, with a wait for its writer, or an uploaded copy of a host image."""
         if is_on_gpu(image):
             frame = DeviceFrame.of(image, self.session.gpu, self._uploads)
             if frame.producer is not None:
@@ -170,7 +170,7 @@ class CudaPipeline:
         return DeviceFrame(pixels.address, height, width, 3 * width)
 
     def _capture(self, bucket: int, lane: Lane) -> Graph:
-        """The graph of a bucket on a lane. All of it runs once before: a capture must not load a kernel either."""
+        """Capture the graph of a bucket on a lane, after one run of it: no kernel may be loaded during capture."""
         prepared = self.session.prepared(bucket)
         self._uploads.synchronize()
         self._enqueue(bucket, lane, prepared)

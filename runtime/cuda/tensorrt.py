@@ -1,6 +1,6 @@
-"""TensorRT and TensorRT-RTX: an engine of a bundle on CUDA graphs.
+"""Session for the engines of TensorRT and TensorRT-RTX, on CUDA graphs.
 
-Not yet run on a GPU: written against the documented interfaces, tested against stand-ins for both libraries.
+Not yet run on a GPU: written to the documented interfaces, tested against stand-ins for both libraries.
 """
 
 from importlib import import_module
@@ -17,17 +17,16 @@ INSTALL = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 
 
 class TensorRtSession(GraphSession):
-    """An engine, as `lehrnet build-engine` enters it into a bundle.
+    """An engine that `lehrnet build-engine` added to a bundle.
 
-    An engine is code: it is run as it is, and whoever made it decides what it does. `open_session` asks for trust
-    before it comes here.
+    An engine is executable code and is not sandboxed; `open_session` checks that it is trusted before it gets here.
 
     Args:
-        path: the engine, beside its bundle's manifest.
-        device: "cuda", "cuda:N" or "auto"; an engine runs on nothing else.
-        threads: the CPU's, of which an engine takes none.
-        stream: the caller's CUDA stream by its handle; None makes one.
-        content: the engine's, where it was read already: what was trusted by its hash is what runs.
+        path: the engine file, in the folder of its bundle's manifest.
+        device: "cuda", "cuda:N" or "auto"; an engine cannot run on a CPU.
+        threads: number of CPU threads, which an engine ignores.
+        stream: handle of the caller's CUDA stream; None makes one.
+        content: content of the file if it was read already, so that the bytes that were hashed are the ones that run.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class TensorRtSession(GraphSession):
         name = next((name for name, each in bundle.artefacts.items() if each.file == path.name), "")
         built = bundle.artefacts[name].built_for if name else None
         if built is None:
-            raise ValueError(f"{path} is no engine of the bundle beside it; build it there: lehrnet build-engine")
+            raise ValueError(f"{path} is not in its bundle's manifest; build it there: lehrnet build-engine")
         gpu = 0 if device == "auto" else device_index(device)
         if gpu is None:
             raise ValueError(f"device is {device}, but {path.name} is an engine, which runs on a GPU: device cuda")
@@ -57,10 +56,10 @@ class TensorRtSession(GraphSession):
         super().__init__(bundle.spec, gpu, bundle.artefacts[name].batches, stream)
 
     def prepare(self, bucket: int) -> Any:
-        """A context of its own for a bucket."""
+        """An execution context for a bucket."""
         context = self._engine.create_execution_context()
         if context is None:
-            raise OutOfDeviceMemoryError(f"no room for a context of {bucket} crops; close other sessions")
+            raise OutOfDeviceMemoryError(f"no GPU memory for a context of {bucket} crops; close other sessions")
         done = (
             context.set_optimization_profile_async(self.batches.index(bucket), self.stream.handle)
             and context.set_input_shape(INPUT_NAME, (bucket, *self.crops.host.shape[1:]))
@@ -74,12 +73,12 @@ class TensorRtSession(GraphSession):
         return context
 
     def enqueue(self, prepared: Any) -> None:
-        """The network of a context that `prepare` made."""
+        """Enqueue the network in a context made by `prepare`."""
         if not prepared.execute_async_v3(self.stream.handle):
             raise RuntimeError(f"{self.backend} could not enqueue the network")
 
     def close(self) -> None:
-        """Give the GPU's memory back; more than once is fine."""
+        """Free the GPU memory; may be called more than once."""
         super().close()
         self._engine = None
 
@@ -102,7 +101,7 @@ class TensorRtSession(GraphSession):
 
 
 def _module(library: Library) -> Any:
-    try:  # one of two names: a manifest's word was checked against them
+    try:  # safe to import: parsing the manifest allows only two names
         return import_module(library)
     except ImportError as error:
         extra = INSTALL.get(library, library)

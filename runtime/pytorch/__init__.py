@@ -1,1 +1,1 @@
-"""PyTorch as a backend: the only room of the runtime that knows the network and torch."""
+"""The PyTorch backend: the only package of the runtime that imports torch and the network."""

@@ -1,4 +1,4 @@
-"""The network as PyTorch runs it the fastest on a GPU: few launches, in equal forms to choose from by measurement."""
+"""Fast, mathematically equal forms of the network for PyTorch on a GPU, to be chosen from by measurement."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,21 +21,21 @@ from ..devices import TORCH
 from .operators import ema
 
 SIDE_STREAMS = 3
-"""Beside the main one: a stage has four branches at most."""
+"""Streams besides the main one: a stage has at most four branches."""
 
 
 @dataclass(frozen=True)
 class TorchForm:
-    """One of the equal forms. Its name is "torch_fp16" and what differs from the default: "torch_fp16_dense2_nchw"."""
+    """An equal form. Its name is "torch_fp16" and the differences from the default, as in "torch_fp16_dense2_nchw"."""
 
     half: bool = True
     dense_from: int | None = None
-    """The branch from which on LConvs are dense 3x3 convs; None: nowhere."""
+    """Branch (0 is the finest) from which on LConvs are dense 3x3 convs; None: nowhere."""
     channels_last: bool = True
     fused: bool = True
-    """EMA with its shortcut as one kernel; conv, bias and ReLU as one of cuDNN's."""
+    """Whether EMA and its shortcut are one kernel, and conv, bias and ReLU one cuDNN call."""
     parallel: bool = True
-    """The branches of a stage side by side, on streams of their own."""
+    """Whether the branches of a stage run in parallel on separate streams."""
 
     @property
     def name(self) -> str:
@@ -47,17 +47,17 @@ class TorchForm:
 
     @property
     def number(self) -> torch.dtype:
-        """Of weights and maps."""
+        """Data type of weights and maps."""
         return torch.float16 if self.half else torch.float32
 
     @property
     def layout(self) -> torch.memory_format:
-        """Of weights and maps."""
+        """Memory format of weights and maps."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @classmethod
     def parse(cls, name: str) -> "TorchForm":
-        """The form of a name; ValueError for any other."""
+        """Parse the name of a form; ValueError for any other."""
         found = next((form for form in all_forms() if form.name == name), None)
         if found is None:
             parts = "torch_fp16 or torch_fp32, then any of _dense0 to _dense3, _nchw, _plain, _serial in this order"
@@ -73,14 +73,14 @@ def all_forms(halves: Sequence[bool] = (True, False)) -> Iterator[TorchForm]:
 
 
 def neighbours(*, half: bool) -> list[TorchForm]:
-    """The default and what differs from it by one choice: what is worth timing before all are."""
+    """The default form and those that differ from it in one choice: the first candidates for timing."""
     default = TorchForm(half)
     dense = [replace(default, dense_from=branch) for branch in (3, 2, 1, 0)]
     return [default, *dense, *(replace(default, **{name: False}) for name in ("channels_last", "fused", "parallel"))]
 
 
 def gpu_network(network: PoseNetwork, input_size: tuple[int, int], form: TorchForm, device: torch.device) -> nn.Module:
-    """A copy on `device`, from crops (N, 3, H, W) to heatmaps, equal to the network in eval mode."""
+    """A copy of the network in a form, on `device`; it equals the network in eval mode up to rounding."""
     deployed = deploy(network, input_size, dense_from=form.dense_from)
     streams = [torch.cuda.Stream(device) for _ in range(SIDE_STREAMS)] if device.type == "cuda" else []
 
@@ -101,13 +101,13 @@ def gpu_network(network: PoseNetwork, input_size: tuple[int, int], form: TorchFo
 
 
 class FusedUnit(nn.Module):
-    """A residual unit in few launches: Y = ReLU(EMA(operators(X)) + X), the EMA of it by one kernel."""
+    """A residual unit with EMA, shortcut and ReLU as one kernel: Y = ReLU(EMA(operators(X)) + X)."""
 
     def __init__(self, unit: PairedResidual | Residual) -> None:
         super().__init__()
         self.operators = FusedPair(unit.pair) if isinstance(unit, PairedResidual) else FusedConvs(unit)
         attention = getattr(unit, "attention", None)
-        self.weights: list[Tensor] = []  # no buffers: they stay float32 in a network of float16
+        self.weights: list[Tensor] = []  # not buffers: they must stay float32 in a float16 network
         if isinstance(attention, FrozenEMA):
             self.weights = list(group_weights(attention).values())
             self.groups, self.eps = attention.groups, attention.eps
@@ -118,7 +118,7 @@ class FusedUnit(nn.Module):
 
 
 class FusedPair(nn.Module):
-    """A `LeanPair`, each conv with its bias and its ReLU as one launch."""
+    """A `LeanPair` whose convs with their bias and ReLU are one launch each."""
 
     def __init__(self, pair: LeanPair) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class FusedPair(nn.Module):
 
 
 class FusedConvs(nn.Module):
-    """Conv, ReLU, conv: of dense LConvs, and of HRNet's units."""
+    """Conv, ReLU, conv: a unit with dense LConvs, or HRNet's own."""
 
     def __init__(self, unit: Residual) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class FusedConvs(nn.Module):
 
 
 def conv_relu(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """ReLU(conv(x)): on a GPU by cuDNN at once, bias and all."""
+    """ReLU(conv(x)); on a GPU as one cuDNN call including the bias."""
     if not x.is_cuda:
         return F.relu(conv(x))
     assert not isinstance(conv.padding, str)
@@ -153,14 +153,14 @@ def conv_relu(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 conv; of maps that lie channels last as one matrix product with its bias."""
+    """A 1x1 conv; for channels-last maps one matrix product with bias."""
     if not x.is_contiguous(memory_format=torch.channels_last):
         return conv(x)
     return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
 
 
 class ParallelExchange(nn.Module):
-    """An `ExchangeModule` whose branches, and then whose sums, are computed side by side."""
+    """An `ExchangeModule` whose branches, and then whose sums, are computed in parallel on several streams."""
 
     def __init__(self, exchange: ExchangeModule, streams: Sequence[Any]) -> None:
         super().__init__()
@@ -172,11 +172,11 @@ class ParallelExchange(nn.Module):
         return self._together([partial(ExchangeModule.fuse, paths, maps) for paths in self.paths])
 
     def _together(self, works: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
-        """The first on the current stream, the others beside it; all are joined at the end.
+        """Run the first function on the current stream and the others on side streams; join all at the end.
 
-        What they read must be held by the caller until then: PyTorch gives a freed tensor's memory to the stream that
-        it was made on, whatever another stream still reads. What they make is used after the join only, and the next
-        fork waits for that.
+        The caller must hold the inputs until the join: PyTorch reuses a freed tensor's memory on the stream that
+        allocated it, even if another stream still reads it. Outputs may be used only after the join, for which the
+        next fork waits.
         """
         if not self.streams:
             return [work() for work in works]

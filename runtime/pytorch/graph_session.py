@@ -1,4 +1,4 @@
-"""PyTorch on CUDA graphs: FP16 and fused forms, so that a GPU without TensorRT is fast too.
+"""PyTorch on CUDA graphs, in FP16 and fused forms: a fast backend for GPUs without TensorRT.
 
 Not yet run on a GPU: its forms are tested on the CPU, the session against stand-ins.
 """
@@ -28,14 +28,14 @@ WARM_UPS = 3
 
 @dataclass(frozen=True)
 class Views:
-    """The session's buffers as tensors, as many rows as a bucket has."""
+    """The session's buffers as tensors, cut to the rows of a bucket."""
 
     crops: Tensor
     heatmaps: Tensor
 
 
 class TorchGraphSession(GraphSession):
-    """A checkpoint in a form for GPUs, with CUDA graphs. PyTorch's own eager network is `TorchSession`."""
+    """A checkpoint in a fast form on CUDA graphs. The eager network is `TorchSession`."""
 
     backend = "torch"
 
@@ -58,7 +58,7 @@ class TorchGraphSession(GraphSession):
         gpu = torch_device.index or 0
         use_device(gpu)
         self._network: Any = gpu_network(checkpoint.network, checkpoint.spec.input_size, self.form, torch_device)
-        torch.cuda.synchronize(torch_device)  # the weights were brought there on another stream than ours
+        torch.cuda.synchronize(torch_device)  # the weights were uploaded on another stream
         super().__init__(checkpoint.spec, gpu, BUCKETS, stream)
         self._torch_stream = torch.cuda.ExternalStream(self.stream.handle, torch_device)
         self._crops: Any = view(self.crops, torch_device)
@@ -66,7 +66,7 @@ class TorchGraphSession(GraphSession):
         self._pool = torch.cuda.graph_pool_handle()  # the graphs' results are copied out, so that they may share it
 
     def prepare(self, bucket: int) -> Views:
-        """The buffers' first rows; cuDNN has then chosen its algorithms for them."""
+        """The buffers' first `bucket` rows, after a run in which cuDNN chooses its algorithms."""
         views = Views(self._crops[:bucket], self._heatmaps[:bucket])
         with torch.backends.cudnn.flags(benchmark=True):
             for _ in range(WARM_UPS):
@@ -76,14 +76,14 @@ class TorchGraphSession(GraphSession):
 
     @torch.inference_mode()
     def enqueue(self, prepared: Views) -> None:
-        """The network on `stream`; the heatmaps are copied into the session's buffer."""
+        """Enqueue the network on `stream` and copy the heatmaps into the session's buffer."""
         with torch.cuda.stream(self._torch_stream):
             crops = prepared.crops.to(self.form.number).contiguous(memory_format=self.form.layout)
             prepared.heatmaps.copy_(self._network(crops))
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[Graph]:
-        """As a stream's own capture, but PyTorch's, whose memory then stays the graph's."""
+        """Capture by PyTorch, so that its allocator reserves the memory for the graph."""
         graph = TorchGraph(self._torch_stream)
         with (
             torch.backends.cudnn.flags(benchmark=True),
@@ -94,13 +94,13 @@ class TorchGraphSession(GraphSession):
             yield graph
 
     def close(self) -> None:
-        """Give the GPU's memory back; more than once is fine."""
+        """Free the GPU memory; may be called more than once."""
         super().close()
         self._network = self._crops = self._heatmaps = None
 
 
 class TorchGraph(Graph):
-    """A graph that PyTorch captured."""
+    """A CUDA graph captured by PyTorch."""
 
     def __init__(self, stream: torch.cuda.Stream) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class TorchGraph(Graph):
 
 
 def view(buffer: HostDeviceBuffer, device: torch.device) -> Tensor:
-    """A buffer's memory on the device as a tensor."""
+    """A tensor that shares a buffer's device memory."""
     shape = buffer.host.shape
     interface = {"shape": shape, "typestr": "<f4", "data": (buffer.address, False), "version": 3}
     return torch.as_tensor(type("Memory", (), {"__cuda_array_interface__": interface})(), device=device)

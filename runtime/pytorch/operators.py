@@ -1,4 +1,4 @@
-"""EMA as one operator of PyTorch, `lehrnet::ema`: our CUDA kernel on a GPU, its definition elsewhere."""
+"""EMA as the PyTorch operator `lehrnet::ema`: our CUDA kernel on a GPU, the Python definition elsewhere."""
 
 from functools import lru_cache
 from typing import Any
@@ -44,9 +44,9 @@ def _(maps: Tensor, shortcut: Tensor | None, weights: list[Tensor], groups: int,
 def launch_ema(
     kernels: Any, stream: int, maps: Tensor, shortcut: Tensor | None, weights: list[Tensor], *, groups: int, eps: float
 ) -> Tensor:
-    """The kernel on a stream, in the layout that the maps have; any other than NCHW and channels-last is copied."""
+    """Launch the kernel in the maps' own layout; layouts other than NCHW and channels-last are copied first."""
     if maps.dtype not in (torch.float32, torch.float16):
-        raise ValueError(f"the EMA kernel takes float32 and float16, not {maps.dtype}")
+        raise ValueError(f"the EMA kernel supports float32 and float16, not {maps.dtype}")
     last = not maps.is_contiguous() and maps.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     maps = maps.contiguous(memory_format=layout)
@@ -67,7 +67,7 @@ def launch_ema(
 
 @lru_cache
 def loaded_kernels(gpu: int) -> Any:
-    """The kernels on one GPU, loaded once; FileNotFoundError where there are none."""
+    """The kernels loaded on a GPU, cached; FileNotFoundError if they are not compiled."""
     from ..cuda.driver import describe_gpu  # noqa: PLC0415 - the operator serves machines without CUDA too
     from ..cuda.launch import Kernels, kernel_image  # noqa: PLC0415
 

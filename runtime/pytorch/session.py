@@ -1,4 +1,4 @@
-"""PyTorch: the reference that every other backend is held to. The one file of the runtime that knows the network."""
+"""Session for PyTorch: the reference that every other backend is compared with."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ except ImportError as error:
 
 
 class TorchSession:
-    """A checkpoint in eval mode and in the form it was trained in."""
+    """A checkpoint in eval mode, in its training form."""
 
     backend = "torch"
 
@@ -42,5 +42,5 @@ class TorchSession:
         return self.network(torch.from_numpy(crops).to(self.device)).cpu().numpy()
 
     def close(self) -> None:
-        """Give the network's memory back, as far as PyTorch gives it."""
+        """Free the network's memory, as far as PyTorch returns it."""
         self.network = None

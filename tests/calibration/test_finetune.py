@@ -70,7 +70,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny_checkpoint, crops, tmp_pa
 
 def test_the_state_of_another_run_is_refused(tiny_checkpoint, crops, tmp_path: Path) -> None:
     torch.save({"identity": "other"}, tmp_path / "state")
-    with pytest.raises(ValueError, match="another fine-tuning"):
+    with pytest.raises(ValueError, match="with other settings"):
         finetune(tiny_checkpoint.network, (64, 64), SCALES, crops, tuning=Tuning(steps=1), state=tmp_path / "state")
 
 

@@ -111,4 +111,4 @@ class TestRules:
         model = onnx.ModelProto.FromString(int8.SerializeToString())
         pairs = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
         pairs[0].input[1] = pairs[-1].input[1]
-        assert any("undo a Q" in rule for rule in broken_rules(model))
+        assert any("fed by a Q" in rule for rule in broken_rules(model))

@@ -90,11 +90,11 @@ def test_rtx_is_built_for_ampere_and_later_or_for_what_is_asked() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "reason"),
     [
-        ("tensorrt_rtx", {"dla_core": 0, "timing_cache": Path("x")}, "no a DLA core and a timing cache"),
+        ("tensorrt_rtx", {"dla_core": 0, "timing_cache": Path("x")}, "does not support a DLA core and a timing cache"),
         (
             "tensorrt_rtx",
             {"capabilities": ("8.7",)},
-            r"not for compute capability 8\.7; it knows 7\.5, 8\.0, 8\.6, 12\.0",
+            r"does not support compute capability 8\.7; it supports 7\.5, 8\.0, 8\.6, 12\.0",
         ),
         ("tensorrt", {"capabilities": ("8.6",)}, "builds for the GPU it runs on"),
     ],
@@ -141,10 +141,10 @@ def test_an_engine_is_entered_into_the_bundle(tiny_bundle: Path, tmp_path: Path,
     assert artefact.graph_sha256 == open_bundle(root).artefacts["fp32"].sha256
     assert "INFO" in (root / "fp32_tensorrt_rtx.log").read_text()
     for arguments, reason in (
-        ([*options, "--capabilities", "8.7"], "is not for compute capability 8.7"),
+        ([*options, "--capabilities", "8.7"], "does not support compute capability 8.7"),
         (["--library", "tensorrt-rtx", "--artefact", "weights"], "expected an ONNX graph"),
         (["--library", "tensorrt-rtx", "--artefact", "int4"], "has no 'int4'"),
-        ([*options, "--dla-core", "0"], "knows no a DLA core"),
+        ([*options, "--dla-core", "0"], "does not support a DLA core"),
     ):
         assert main(["build-engine", str(root), *arguments]) == 2
         assert reason in capsys.readouterr().err

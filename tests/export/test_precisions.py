@@ -177,7 +177,7 @@ class TestBadInput:
     ) -> None:
         calibration = Calibration(drawn_folder, people=16, judged=16, budget=Budget(oks=0.0))
         family = PrecisionWriter(tiny_bundle / "fp32.onnx", tiny_checkpoint.spec, calibration, tmp_path / "ranges.json")
-        with pytest.raises(ValueError, match="what came closest drops by 0"):
+        with pytest.raises(ValueError, match="the closest has a drop of 0"):
             family.write("int8")
 
     def test_ranges_of_another_checkpoint_are_refused(self, tiny_bundle, tiny_checkpoint, bundle, tmp_path) -> None:
@@ -191,7 +191,7 @@ class TestBadInput:
         (tmp_path / "empty").mkdir()
         arguments = ["--precisions", "int8", "--calibration", str(tmp_path / "empty")]
         assert main(["export", str(tiny_bundle / "model.safetensors"), "--out", str(tmp_path / "b"), *arguments]) == 2
-        assert "is no COCO data folder" in capsys.readouterr().err
+        assert "is not a COCO data folder" in capsys.readouterr().err
         assert not (tmp_path / "b").exists()
 
     def test_an_unknown_effort_is_named(self) -> None:

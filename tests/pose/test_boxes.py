@@ -108,7 +108,7 @@ class TestWhichPictureIsMeant:
     def test_without_a_label_file_digits_are_taken_and_that_is_said(self, name: str, tmp_path: Path, caplog) -> None:
         found = read_boxes(written(tmp_path, [{"image_id": 785, "bbox": [0, 0, 5, 5]}]), [tmp_path / name])
         assert len(found[tmp_path / name].boxes) == 1
-        assert "the last digits of the names are taken" in caplog.text
+        assert "the last digits of the file names are taken" in caplog.text
 
     def test_text_ids_find_numbers(self, tmp_path: Path) -> None:
         known = KnownImages({"785": PICTURE}, 1)
@@ -130,7 +130,7 @@ class TestWhoIsAPerson:
 
     def test_a_list_that_could_mean_several_asks(self, tmp_path: Path) -> None:
         detections = [{"image_id": 785, "bbox": [kind, 0, 5, 5], "category_id": kind} for kind in (0, 1)]
-        with pytest.raises(ValueError, match="its categories are 0, 1: which is a person"):
+        with pytest.raises(ValueError, match="its categories are 0, 1: name the person's"):
             read_boxes(written(tmp_path, detections), [PICTURE])
         found = read_boxes(written(tmp_path, detections), [PICTURE], category=0)
         assert found[PICTURE].boxes[:, 0].tolist() == [0]
@@ -138,7 +138,7 @@ class TestWhoIsAPerson:
     def test_the_only_category_is_the_person_s(self, tmp_path: Path, caplog) -> None:
         found = read_boxes(written(tmp_path, [{"image_id": 785, "bbox": [0, 0, 5, 5], "category_id": 0}]), [PICTURE])
         assert len(found[PICTURE].boxes) == 1
-        assert "taken for the person's" in caplog.text
+        assert "assumed to be the person's" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ class TestSplits:
         labels = both / "annotations" / "person_keypoints_train2017.json"
         (both / "annotations" / "person_keypoints_train2014.json").write_text(labels.read_text())
         (both / "train2014").mkdir()
-        with pytest.raises(ValueError, match="which is meant"):
+        with pytest.raises(ValueError, match="choose one, such as --split"):
             read_coco(both, purpose="train")
 
     def test_images_may_lie_below_images(self, both: Path) -> None:

@@ -68,14 +68,14 @@ class TestJpegs:
     @pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["cut", "end glued on"])
     def test_missing_bytes_are_refused(self, flags, share: float, end: bytes, tmp_path: Path) -> None:
         whole = encoded(".jpg", *flags)
-        with pytest.raises(ValueError, match=r"a\.jpg (is cut off|does not decode|is no picture)"):
+        with pytest.raises(ValueError, match=r"a\.jpg (is cut off|does not decode|is not an image)"):
             read_image(written(tmp_path, whole[: int(len(whole) * share)] + end))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tiff", ".gif"])
 def test_half_a_picture_of_another_kind_is_refused(suffix: str, tmp_path: Path) -> None:
     whole = encoded(suffix)
-    with pytest.raises(ValueError, match="does not decode|is no picture"):
+    with pytest.raises(ValueError, match="does not decode|is not an image"):
         read_image(written(tmp_path, whole[: len(whole) // 2]))
 
 
@@ -83,7 +83,7 @@ def test_half_a_picture_of_another_kind_is_refused(suffix: str, tmp_path: Path) 
     "content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n and no more", b"\xff\xd8", b"BM", b"RIFF"]
 )
 def test_what_is_no_picture_is_named(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.jpg (is no picture that lehrnet reads|does not decode|is cut off)"):
+    with pytest.raises(ValueError, match=r"a\.jpg (is not an image that lehrnet reads|does not decode|is cut off)"):
         read_image(written(tmp_path, content))
 
 

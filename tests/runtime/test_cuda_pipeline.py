@@ -186,13 +186,13 @@ def test_a_frame_of_another_kind_is_refused(changes: dict, reason: str, pipeline
 
 def test_a_frame_on_another_gpu_is_refused(pipeline, fake_cuda) -> None:
     fake_cuda.frame_device = 1
-    with pytest.raises(ValueError, match="lies in cuda:1, expected cuda:0"):
+    with pytest.raises(ValueError, match="is in cuda:1, expected cuda:0"):
         keypoints(pipeline, [(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])])
 
 
 def test_a_frame_on_the_gpu_is_not_copied_in_silence(tiny_bundle: Path, fake_cuda) -> None:
     estimator = PoseEstimator.open(tiny_bundle, device="cpu", trust_engine=True)
-    with pytest.raises(ValueError, match="the frame lies on a GPU"):
+    with pytest.raises(ValueError, match="the frame is on a GPU"):
         estimator(OnDevice(fake_cuda, picture(4, 90, 120)), BOXES[:1])  # type: ignore[arg-type]
 
 

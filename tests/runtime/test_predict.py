@@ -134,7 +134,7 @@ class TestFoldersOfManyPictures:
         source = open_source(data_folder / "images", estimator.spec, data_folder / "person_keypoints.json")
         found = predict_to_folder(estimator, source, None, 0.2)
         assert [bad.reason for bad in found.bad] == [
-            f"{data_folder}/images/000000000001.jpg is 80 x 90, the labels say 900 x 800: they are of another one"
+            f"{data_folder}/images/000000000001.jpg is 80 x 90, the labels say 900 x 800: they belong to another image"
         ]
 
 

@@ -72,7 +72,7 @@ def test_a_context_on_another_gpu_is_refused(engine: Path, fake_trt, fake_cuda) 
 def test_a_failed_capture_is_an_error_and_leaves_no_graph(engine: Path, fake_trt, fake_cuda, stand_ins) -> None:
     session = open_session(engine, trust_engine=True)
     fake_cuda.fail_capture = True
-    with pytest.raises(cuda.CudaError, match="cudaStreamEndCapture gave cudaErrorUnknown"):
+    with pytest.raises(cuda.CudaError, match="cudaStreamEndCapture failed with cudaErrorUnknown"):
         session.run(crops(1))
     fake_cuda.fail_capture = False
     np.testing.assert_allclose(session.run(crops(1)), stand_ins.averaged(crops(1), 17), rtol=1e-6)
@@ -102,7 +102,7 @@ def test_a_truncated_engine_a_cpu_and_a_stray_file_are_refused(engine: Path, fak
         open_session(engine, device="cpu", trust_engine=True)
     stray = engine.with_name("stray.engine")
     stray.write_bytes(b"an engine")
-    with pytest.raises(ValueError, match="is no engine of the bundle beside it"):
+    with pytest.raises(ValueError, match="is not in its bundle"):
         open_session(stray, trust_engine=True)
     engine.write_bytes(b"broken")
     with pytest.raises(ValueError, match="bytes, expected 9"):
@@ -125,7 +125,7 @@ def test_an_engine_runs_only_where_somebody_said_so(engine: Path, fake_trt) -> N
     bundle, name = open_bundle(engine.parent), engine.stem
     digest = bundle.artefacts[name].sha256
     for refused in (False, "0" * 64):
-        with pytest.raises(ValueError, match="is an engine, which is code of whoever built it"):
+        with pytest.raises(ValueError, match="is an engine, that is, executable code by whoever built it"):
             open_artefact(bundle, name, "cuda", trust_engine=refused)
     for trusted in (True, digest, digest.upper()):
         assert open_artefact(bundle, name, "cuda", trust_engine=trusted).backend == "tensorrt_rtx"

@@ -194,7 +194,7 @@ def test_on_a_cpu_it_is_refused_or_what_was_allowed_runs(tiny_bundle: Path, fake
     opened = open_artefact(bundle, "torch_fp16", "cpu", fallback="fp32")
     assert opened.backend == "onnxruntime"
     assert "torch_fp16 does not run here: device is cpu" in caplog.text
-    assert "As was allowed, fp32 runs instead" in caplog.text
+    assert "The fallback fp32 runs instead" in caplog.text
     with pytest.raises(ValueError, match="has no 'fp64'"):
         open_artefact(bundle, "torch_fp16", "cpu", fallback="fp64")
 

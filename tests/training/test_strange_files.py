@@ -144,7 +144,7 @@ class TestPack:
     def test_the_command_packs_the_rest_and_says_that_a_check_failed(self, data_folder, tmp_path, capsys) -> None:
         (data_folder / "images" / "000000000001.jpg").write_bytes(b"no picture")
         assert main(["pack", str(data_folder), "--out", str(tmp_path / "packed")]) == 1
-        assert "1 people, without those of 1 bad pictures" in capsys.readouterr().out
+        assert "1 people, without those of 1 bad images" in capsys.readouterr().out
         assert len(read_pack(tmp_path / "packed")) == 1
 
     @QUIET

@@ -107,7 +107,7 @@ class TestBatches:
             Batches(pack, MPII, torch.device("cpu"))
 
     def test_a_pack_whose_every_image_is_held_out_is_refused(self, pack: Pack) -> None:
-        with pytest.raises(ValueError, match="nobody is left to train on"):
+        with pytest.raises(ValueError, match="no people are left to train on"):
             Batches(pack.take(np.zeros(4, bool)), SPEC, torch.device("cpu"))
 
     def test_crops_decoded_ahead_are_those_decoded_at_once(self, pack: Pack) -> None:
@@ -307,7 +307,7 @@ class TestStart:
         request = Request((data_folder,), recipe, network="lehrnet_w16", start=tmp_path / "lean.safetensors")
         train(request, Run(tmp_path / "run"))
         assert load_checkpoint(tmp_path / "run" / "last.safetensors").network.config == variant("lehrnet_w16")
-        assert "has no EMA: it grows one" in caplog.text
+        assert "has no EMA: it is added" in caplog.text
 
     def test_another_network_is_refused(self, data_folder: Path, tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "w16.safetensors", Checkpoint(create_model("lehrnet_w16"), SPEC))
@@ -317,5 +317,5 @@ class TestStart:
 
 
 def test_folders_of_the_same_name_cannot_be_told_apart(data_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="two of the data folders are called"):
+    with pytest.raises(ValueError, match="two data folders are called"):
         pack_folders([data_folder, data_folder], tmp_path / "pack", SPEC)
