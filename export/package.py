@@ -15,13 +15,14 @@ from ..model.forms import deploy
 from ..model.network import create_model
 from ..pose.batches import LabelledBatch
 from ..pose.heatmap import DecodeMethod, Frame
-from ..pose.spec import spec_for
+from ..pose.spec import PoseSpec, spec_for
 from ..runtime.backends.operators import MISSING, operators_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .precisions import FUSED, GRAPHS, PRECISIONS, PrecisionWriter, WrittenGraph
+from .native import write_native
+from .precisions import GRAPHS, PRECISIONS, PrecisionWriter, WrittenGraph
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
 
@@ -81,7 +82,7 @@ def export_bundle(
     >>> bundle.artefacts["fp32"].measured["parity"]["passed"]
     True
     """
-    names = _checked_names(precisions)
+    names = _checked_names(precisions, checkpoint.spec)
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
@@ -94,6 +95,7 @@ def export_bundle(
                 crops = writer.judge.batches
         variant = variant_name(checkpoint.network.config)
         written = Bundle(folder, variant, checkpoint.spec, checkpoint.trained, checkpoint.note, artefacts)
+        write_manifest(written)  # the C++ library verifies what it opens by it
         verified = replace(written, artefacts={**artefacts, **_verified(written, crops)})
         bundle = replace(verified, artefacts={**verified.artefacts, **(_wholes(verified) if whole else {})})
         write_manifest(bundle)
@@ -101,14 +103,17 @@ def export_bundle(
     return open_bundle(out)
 
 
-def _checked_names(precisions: Iterable[str]) -> tuple[str, ...]:
+def _checked_names(precisions: Iterable[str], spec: PoseSpec) -> tuple[str, ...]:
     """`fp32` and the precisions asked for, each once; ValueError for those that cannot be written here."""
     names = tuple(dict.fromkeys(("fp32", *precisions)))
     unknown = [name for name in names if name not in PRECISIONS]
     if unknown:
         raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
-    if FUSED in names and operators_library() is None:
-        raise ValueError(f"{FUSED} cannot be verified here: {MISSING}")
+    for name in (name for name in names if "lehrnet_library" in GRAPHS[name].requires):
+        if operators_library() is None:
+            raise ValueError(f"{name} cannot be verified here: {MISSING}")
+        if GRAPHS[name].native and spec.frame != "edges":
+            raise ValueError(f"{name} is for networks of frame 'edges', this one has {spec.frame!r}; leave it out")
     return names
 
 
@@ -119,7 +124,11 @@ def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> 
     """
     network, spec, artefacts = checkpoint.network, checkpoint.spec, {}
     for name in (name for name in names if name == "fp32" or GRAPHS[name].equal_form):
-        kind, path = GRAPHS[name], folder / f"{name}.onnx"
+        kind, path = GRAPHS[name], folder / f"{name}{GRAPHS[name].suffix}"
+        if kind.native:
+            write_native(network, path)
+            artefacts[name] = Artefact.of(path, precision=kind.precision, requires=kind.requires, tools=tool_versions())
+            continue
         if kind.fused:
             model = fuse_attention(onnx.load(str(folder / "fp32.onnx")), deploy(network, spec.input_size))
             onnx.save(model, str(path))

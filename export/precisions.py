@@ -30,7 +30,7 @@ from ..calibration.units import convs_of, quantizable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
 from ..runtime.backends.operators import operators_library
-from ..runtime.bundle import IN_ENGINES_ONLY, Requirement
+from ..runtime.bundle import IN_ENGINES_ONLY, NATIVE, Requirement
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +48,27 @@ class GraphKind:
     """Branch (0 is the finest) from which on LConvs are dense convs: an equal form, a candidate for `lehrnet tune`."""
     fused: bool = False
     """Whether EMA is a custom operator (module `fused`): an equal form."""
+    native: bool = False
+    """Whether it is a packed network for our own CPU engine (module `native`), no graph: an equal form."""
     requires: tuple[Requirement, ...] = ()
 
     @property
     def equal_form(self) -> bool:
         """Whether it computes the same function as the plain graph of its precision."""
-        return self.fused or self.dense_from is not None
+        return self.fused or self.native or self.dense_from is not None
+
+    @property
+    def suffix(self) -> str:
+        """Of its file."""
+        return NATIVE if self.native else ".onnx"
 
 
 _DENSE = (3, 2, 1, 0)
 FUSED = "fp32_cpu"
 GRAPHS: Mapping[str, GraphKind] = {
     "fp32": GraphKind("fp32"),
-    FUSED: GraphKind("fp32", fused=True, requires=("lehrnet_operators",)),
+    FUSED: GraphKind("fp32", fused=True, requires=("lehrnet_library",)),
+    "native_fp32": GraphKind("fp32", native=True, requires=("lehrnet_library",)),
     **{f"fp32_dense{branch}": GraphKind("fp32", dense_from=branch) for branch in _DENSE},
     "fp16": GraphKind("fp16"),
     **{f"fp16_dense{branch}": GraphKind("fp16", dense_from=branch) for branch in _DENSE},
@@ -76,7 +84,7 @@ TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
     """Names of the equal forms of `fp32` (and of `fp16`, if it is among `names`) that can be verified here."""
     precisions = {"fp32", *({"fp16"} if "fp16" in names else ())}
-    lacking = set(IN_ENGINES_ONLY) | (set() if operators_library() else {"lehrnet_operators"})
+    lacking = set(IN_ENGINES_ONLY) | (set() if operators_library() else {"lehrnet_library"})
     return tuple(
         name
         for name, kind in GRAPHS.items()

@@ -22,20 +22,20 @@ T = TypeVar("T")
 FORMAT = "lehrnet-bundle-1"
 MANIFEST = "bundle.json"
 LARGEST_MANIFEST = 64 << 20  # bytes
-ENGINE = ".engine"
+ENGINE, NATIVE = ".engine", ".lehrnet"  # suffixes
 ENGINE_FIELDS = ("batches", "built_for", "graph_sha256")
 INPUT_NAME, OUTPUT_NAME = "crops", "heatmaps"
 WEIGHTS = "weights"
 """Name of the artefact with the PyTorch weights; the others are named by their precision."""
-Form = Literal["weights", "graph", "engine"]
-"""Kind of file: PyTorch weights, an ONNX graph, or a TensorRT engine."""
-FORMS: Mapping[str, Form] = {".safetensors": "weights", ".onnx": "graph", ENGINE: "engine"}
+Form = Literal["weights", "graph", "engine", "native"]
+"""Kind of file: PyTorch weights, an ONNX graph, a TensorRT engine, or a packed network of our own CPU engine."""
+FORMS: Mapping[str, Form] = {".safetensors": "weights", ".onnx": "graph", ENGINE: "engine", NATIVE: "native"}
 """By a file's suffix."""
 Output = Literal["heatmaps", "keypoints", "whole"]
 """Output: heatmaps of crops, keypoints of crops in crop px, or keypoints of a frame's boxes in image px."""
-Requirement = Literal["lehrnet_operators", "lehrnet_plugin", "bf16"]
-"""What a graph needs besides its runtime: our operators for ONNX Runtime's CPU, our plugin for TensorRT, or hardware
-with BF16. Graphs with one of the last two run only as engines."""
+Requirement = Literal["lehrnet_library", "lehrnet_plugin", "bf16"]
+"""What an artefact needs besides its runtime: the C++ library, with our engine and our operators for ONNX Runtime; our
+plugin for TensorRT; or hardware with BF16. Graphs with one of the last two run only as engines."""
 IN_ENGINES_ONLY: frozenset[Requirement] = frozenset(("lehrnet_plugin", "bf16"))
 BESIDE_ARTEFACTS = (MANIFEST, "README.md", "pareto.svg", ".DS_Store")
 """Files of a bundle that its manifest does not list; an engine's log is `ENGINE.log`."""

@@ -42,6 +42,9 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
             return Finding(f"bundle: {name}", torch.works, f"{artefact.file}, by PyTorch", torch.fix)
         case "graph":
             return _graph(f"bundle: {name}", artefact)
+        case "native":
+            works = operators_library() is not None
+            return Finding(f"bundle: {name}", works, f"{artefact.file}, by lehrnet's engine", "" if works else MISSING)
     return _engine(f"bundle: {name}", artefact)
 
 
@@ -50,7 +53,7 @@ def _graph(name: str, artefact: Artefact) -> Finding:
     if engines_only:
         build = f"lehrnet build-engine BUNDLE --artefact {Path(artefact.file).stem}"
         return Finding(name, False, f"{artefact.file} runs as an engine only ({', '.join(engines_only)})", build)
-    if "lehrnet_operators" in artefact.requires and operators_library() is None:
+    if "lehrnet_library" in artefact.requires and operators_library() is None:
         return Finding(name, False, f"{artefact.file} has operators of lehrnet's library", MISSING)
     runtime = _onnxruntime_cpu()
     return Finding(name, runtime.works, f"{artefact.file}, by ONNX Runtime", runtime.fix)
@@ -59,7 +62,8 @@ def _graph(name: str, artefact: Artefact) -> Finding:
 def _engine(name: str, artefact: Artefact) -> Finding:
     built = artefact.built_for
     assert built is not None
-    rebuild = f"build it here: lehrnet build-engine BUNDLE --artefact {artefact.precision}"
+    graph = Path(artefact.file).stem.removesuffix(f"_{built.library}")
+    rebuild = f"build it here: lehrnet build-engine BUNDLE --artefact {graph}"
     try:
         from .cuda.driver import describe_gpu  # noqa: PLC0415 - a machine without CUDA gets a finding, not an error
 

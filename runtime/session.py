@@ -103,6 +103,8 @@ def open_artefact(
         if name.startswith(f"{TORCH}_"):
             return _open_form(bundle, name, device)
         _check_output(bundle, name)
+        if bundle.artefacts[name].form == "native":
+            return _open_native(bundle, name, device, threads)
         content = bundle.read(name)
         session = open_session(bundle.path(name), device, threads, content=content, trust_engine=trust_engine)
         _check_spec(session, bundle, name)
@@ -149,6 +151,18 @@ def _check_spec(session: Session, bundle: Bundle, name: str) -> None:
             f"{bundle.path(name)} takes crops of {found.input_size} and finds {len(found.skeleton)} joints, but the "
             f"manifest says {wanted.input_size} and {len(wanted.skeleton)}; export the bundle again"
         )
+
+
+def _open_native(bundle: Bundle, name: str, device: str, threads: int | None) -> Session:
+    """Open a packed network; ValueError for another device than the CPU."""
+    from .backends.native import NativeSession
+
+    if device != "auto" and device_index(device) is not None:
+        raise ValueError(f"{bundle.path(name)} runs on the CPU only, but device is {device!r}")
+    check_threads(threads)
+    session = NativeSession(bundle, name, threads)
+    log.info("%s runs on %s by %s", bundle.path(name).name, session.device, session.backend)
+    return session
 
 
 def _open_form(bundle: Bundle, name: str, device: str) -> Session:

@@ -14,8 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ...runtime.backends.library import LibrarySession
 from ...runtime.estimator import PoseEstimator
-from ..embedded import EmbeddedSession, wheels_library
+from ..embedded import wheels_library
 from ..interleave import race
 from ..latency import picture, read_picture
 from ..results import write_result
@@ -26,7 +27,7 @@ PEOPLE = (1, 8, 32)
 def measure(bundle: Path, library: Path, rounds: int, threads: int | None = None) -> dict[str, Any]:
     """Milliseconds of both, and the share of the C++ time outside the network, by number of people."""
     python = PoseEstimator.open(bundle, device="cpu", threads=threads)
-    embedded = EmbeddedSession(library, bundle, wheels_library(), threads=threads or 0)
+    embedded = LibrarySession(library, bundle, wheels_library(), threads=threads or 0)
     encoded, boxes = picture(max(PEOPLE))
     image, facts = read_picture(encoded), {}
     for people in PEOPLE:

@@ -1,4 +1,4 @@
-"""The custom operators for ONNX Runtime, in the library of `runtime/embed`; the graph fp32_cpu needs them."""
+"""Where the C++ library of `runtime/embed` is: our CPU engine, and the operators of fp32_cpu for ONNX Runtime."""
 
 import os
 from pathlib import Path
@@ -12,8 +12,8 @@ SYSTEM = tuple(
     for folder in ("lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")
 )
 MISSING = (
-    f"it needs lehrnet's operators: `make operators` builds them in the checkout, or set {ENVIRONMENT} to the "
-    f"absolute path of a {NAME}; the fp32 graph runs without them"
+    f"it needs lehrnet's C++ library: `make operators` builds it in the checkout, or set {ENVIRONMENT} to the "
+    f"absolute path of a {NAME}; the fp32 graph runs without it"
 )
 
 

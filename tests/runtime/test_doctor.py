@@ -46,7 +46,7 @@ def with_fp32_as(bundle: Path, copy: Path, **facts: Any) -> Path:
 @pytest.mark.parametrize(
     ("requires", "works", "fix"),
     [
-        ("lehrnet_operators", False, "make operators"),
+        ("lehrnet_library", False, "make operators"),
         ("lehrnet_plugin", False, "lehrnet build-engine"),
         ("bf16", False, "lehrnet build-engine"),
         (None, True, ""),

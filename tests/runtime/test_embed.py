@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lehrnet.benchmarks.embedded import EmbeddedSession, wheels_library
+from lehrnet.benchmarks.embedded import wheels_library
 from lehrnet.pose.coco import read_coco
 from lehrnet.pose.crop import crop_people
 from lehrnet.pose.heatmap import DECODE_METHODS
 from lehrnet.pose.pictures import read_image
 from lehrnet.runtime import PoseEstimator
+from lehrnet.runtime.backends.library import LibrarySession
 from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, ROOT, build, fetch_headers, run
 
 pytestmark = MARKS
@@ -92,8 +93,8 @@ def test_only_the_interface_is_exported(installed: Path) -> None:
     assert [name for name in functions if not name.startswith("lehrnet_")] == ["RegisterCustomOps"]
 
 
-def session_of(installed: Path, bundle: Path) -> EmbeddedSession:
-    return EmbeddedSession(next(installed.rglob("liblehrnet.so")), bundle, wheels_library())
+def session_of(installed: Path, bundle: Path) -> LibrarySession:
+    return LibrarySession(next(installed.rglob("liblehrnet.so")), bundle, wheels_library())
 
 
 def test_the_fused_graph_is_the_network_in_python_and_in_c(
@@ -114,7 +115,7 @@ def test_the_fused_graph_is_the_network_in_python_and_in_c(
     crops, _ = crop_people(image, boxes.astype(np.float64), bundle.spec)
     wanted = PoseEstimator.open(bundle.root, device="cpu").session.run(crops)
     fused = PoseEstimator.open(bundle.root, "fp32_cpu", "cpu").session.run(crops)
-    embedded = EmbeddedSession(library, bundle.root, wheels_library(), precision="fp32_cpu").run_network(crops)
+    embedded = LibrarySession(library, bundle.root, wheels_library(), precision="fp32_cpu").run_network(crops)
     np.testing.assert_allclose(fused, wanted, atol=1e-5 * np.ptp(wanted))
     np.testing.assert_allclose(embedded, wanted, atol=1e-5 * np.ptp(wanted))
 
@@ -173,7 +174,7 @@ def test_an_onnx_file_that_is_none_is_refused(installed: Path, tiny_bundle: Path
     with pytest.raises(ValueError, match="is not run: it is no ONNX file"):
         session_of(installed, tmp_path / "broken")
     with pytest.raises(ValueError, match="was not found"):
-        EmbeddedSession(next(installed.rglob("liblehrnet.so")), tiny_bundle, tmp_path / "libnone.so")
+        LibrarySession(next(installed.rglob("liblehrnet.so")), tiny_bundle, tmp_path / "libnone.so")
 
 
 def test_photographs_give_what_python_finds(installed: Path, pose_samples: Path, tmp_path_factory) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lehrnet.benchmarks.embedded import EmbeddedSession, wheels_library
+from lehrnet.benchmarks.embedded import wheels_library
 from lehrnet.pose.skeleton import SKELETONS, Skeleton
 from lehrnet.pose.spec import PoseSpec
+from lehrnet.runtime.backends.library import LibrarySession
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
 from lehrnet.tests.runtime.embed_builds import MARKS, build, fetch_headers, run
 
@@ -73,7 +74,7 @@ SPEC = PoseSpec(input_size=(64, 64))
 def refusal(library: Path, bundle: Path) -> str:
     """What the library says to a bundle that it doesn't open or cannot run."""
     with pytest.raises(ValueError, match=".") as caught:
-        EmbeddedSession(library, bundle, wheels_library()).run_network(np.zeros((1, 3, 64, 64), np.float32))
+        LibrarySession(library, bundle, wheels_library()).run_network(np.zeros((1, 3, 64, 64), np.float32))
     return str(caught.value)
 
 
@@ -81,7 +82,7 @@ def refusal(library: Path, bundle: Path) -> str:
 def test_it_knows_the_skeletons_that_python_knows(library: Path, skeleton: Skeleton, tmp_path: Path) -> None:
     spec = PoseSpec(skeleton, input_size=(64, 64))
     good = bundle_of(tmp_path / "good", graph_of(len(skeleton)).SerializeToString(), spec)
-    assert EmbeddedSession(library, good, wheels_library()).joints == len(skeleton)
+    assert LibrarySession(library, good, wheels_library()).joints == len(skeleton)
     manifest = json.loads((good / "bundle.json").read_text())
     manifest["pose"]["skeleton"]["joints"].reverse()
     (good / "bundle.json").write_text(json.dumps(manifest))
@@ -180,8 +181,8 @@ def test_a_graph_of_one_fixed_batch_runs_in_turns(library: Path, batch: int, tmp
         bundle_of(tmp_path / name, graph_of(batch=(size, size)).SerializeToString(), SPEC)
         for name, size in (("fixed", batch), ("free", "n"))
     )
-    wanted = EmbeddedSession(library, free, wheels_library()).run_network(crops)
-    np.testing.assert_array_equal(EmbeddedSession(library, fixed, wheels_library()).run_network(crops), wanted)
+    wanted = LibrarySession(library, free, wheels_library()).run_network(crops)
+    np.testing.assert_array_equal(LibrarySession(library, fixed, wheels_library()).run_network(crops), wanted)
 
 
 def in_a_small_process(code: str, *arguments: object, **environment: str) -> str:
@@ -193,10 +194,10 @@ def in_a_small_process(code: str, *arguments: object, **environment: str) -> str
 OPEN = """
 from pathlib import Path
 import numpy as np
-from lehrnet.benchmarks.embedded import EmbeddedSession
+from lehrnet.runtime.backends.library import LibrarySession
 library, bundle, runtime = map(Path, sys.argv[1:4])
 try:
-    session = EmbeddedSession(library, bundle, runtime, threads=1, max_batch=4)
+    session = LibrarySession(library, bundle, runtime, threads=1, max_batch=4)
     session.run_network(np.zeros((1, 3, *session.input_size), np.float32))
 except ValueError as error:
     print(error)

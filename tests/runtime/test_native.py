@@ -12,11 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lehrnet.benchmarks.embedded import EmbeddedSession  # noqa: E402
 from lehrnet.benchmarks.native_door import Door, DoorEngine  # noqa: E402
 from lehrnet.export.native import HEADER, NATIVE, native_bytes, native_tensors, write_native  # noqa: E402
 from lehrnet.model import NetworkConfig, PoseNetwork  # noqa: E402
 from lehrnet.model.config import VARIANTS  # noqa: E402
+from lehrnet.runtime.backends.library import LibrarySession  # noqa: E402
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -269,19 +269,19 @@ def test_a_bundle_opens_without_onnx_runtime(
     crops, library, nowhere = crops_of(5, packed_bundle.spec.input_size), built / "liblehrnet.so", Path("none.so")
     wanted = defined(tiny_checkpoint.network, crops)
     for threads, max_batch in ((1, 2), (2, 1), (2, 8)):
-        session = EmbeddedSession(
+        session = LibrarySession(
             library, packed_bundle.root, nowhere, precision=NATIVE, threads=threads, max_batch=max_batch
         )
         assert_alike(session.run_network(crops), wanted)
         session.close()
     monkeypatch.setenv("LEHRNET_INSTRUCTIONS", "neon512")
     with pytest.raises(ValueError, match="LEHRNET_INSTRUCTIONS is 'neon512'"):
-        EmbeddedSession(library, packed_bundle.root, nowhere, precision=NATIVE)
+        LibrarySession(library, packed_bundle.root, nowhere, precision=NATIVE)
 
 
 def test_a_session_from_before_a_fork_is_refused(built: Path, packed_bundle: Bundle) -> None:
     crops = crops_of(1, packed_bundle.spec.input_size)
-    session = EmbeddedSession(
+    session = LibrarySession(
         built / "liblehrnet.so", packed_bundle.root, Path("none.so"), precision=NATIVE, threads=2, max_batch=1
     )
     child = os.fork()

@@ -1,0 +1,144 @@
+"""Python bindings (ctypes) of the C++ library of `runtime/embed`.
+
+`backends.native` runs networks by it. Its crop and decode are here for benchmarks and tests: they are too little faster
+than those of `pose` to support both (docs/decisions/0007).
+"""
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...pose.crop import Image
+
+ABI_VERSION = 1
+BGR = 0
+
+
+class _Options(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("precision", ctypes.c_char_p),
+        ("device", ctypes.c_char_p),
+        ("runtime_library", ctypes.c_char_p),
+        ("threads", ctypes.c_int32),
+        ("max_batch", ctypes.c_int32),
+        ("flip", ctypes.c_int32),
+    )
+
+
+class _Info(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        *((name, ctypes.c_char_p) for name in ("variant", "precision", "backend", "device", "skeleton")),
+        *((name, ctypes.c_char_p) for name in ("decode", "note")),
+        ("trained", ctypes.c_int32),
+        ("joints", ctypes.c_int32),
+        ("joint_names", ctypes.POINTER(ctypes.c_char_p)),
+        ("limb_count", ctypes.c_int32),
+        ("limbs", ctypes.POINTER(ctypes.c_int32)),
+        *((name, ctypes.c_int32) for name in ("input_height", "input_width", "heatmap_height", "heatmap_width")),
+        ("max_batch", ctypes.c_int32),
+    )
+
+
+class _Image(ctypes.Structure):
+    _fields_ = (
+        ("format", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("height", ctypes.c_int32),
+        ("data", ctypes.c_void_p),
+        ("stride", ctypes.c_size_t),
+        ("chroma", ctypes.c_void_p),
+        ("chroma_stride", ctypes.c_size_t),
+    )
+
+
+class LibrarySession:
+    """One open session of liblehrnet; ValueError with the library's words for everything that it refuses.
+
+    `runtime` is ONNX Runtime's library, which packed networks do not need.
+    """
+
+    def __init__(
+        self,
+        library: Path,
+        bundle: Path,
+        runtime: Path | None = None,
+        *,
+        precision: str = "fp32",
+        threads: int = 0,
+        max_batch: int = 32,
+    ) -> None:
+        self._library = ctypes.CDLL(str(library))
+        self._library.lehrnet_last_error.restype = ctypes.c_char_p
+        self._library.lehrnet_close.argtypes = [ctypes.c_void_p]
+        options = _Options()
+        self._check(self._library.lehrnet_options_init(ctypes.byref(options), ctypes.sizeof(options)))
+        options.precision = precision.encode()
+        options.runtime_library = None if runtime is None else str(runtime).encode()
+        options.threads, options.max_batch = threads, max_batch
+        self._session = ctypes.c_void_p()
+        self._check(
+            self._library.lehrnet_open(
+                str(bundle).encode(), ctypes.byref(options), ABI_VERSION, ctypes.byref(self._session)
+            )
+        )
+        info = _Info(struct_size=ctypes.sizeof(_Info))
+        self._check(self._library.lehrnet_describe(self._session, ctypes.byref(info)))
+        self.joints, self.input_size = info.joints, (info.input_height, info.input_width)
+        self.grid = (info.heatmap_height, info.heatmap_width)
+
+    def close(self) -> None:
+        """Close the session; more than once is fine."""
+        self._library.lehrnet_close(self._session)
+        self._session = ctypes.c_void_p()
+
+    def __call__(self, image: Image, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Keypoints (N, K, 3) in image px of the people in boxes (N, 4)."""
+        keypoints = np.empty((len(boxes), self.joints, 3), np.float32)
+        self._call("run", _picture(image), boxes, len(boxes), keypoints, len(boxes) * self.joints)
+        return keypoints
+
+    def crop(self, image: Image, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalized crops (N, 3, H, W)."""
+        crops = np.empty((len(boxes), 3, *self.input_size), np.float32)
+        self._call("crop", _picture(image), boxes, len(boxes), crops, crops.size)
+        return crops
+
+    def run_network(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Heatmaps (N, K, h, w)."""
+        heatmaps = np.empty((len(crops), self.joints, *self.grid), np.float32)
+        self._call("run_network", crops, len(crops), heatmaps, heatmaps.size)
+        return heatmaps
+
+    def decode(self, heatmaps: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Keypoints (N, K, 3) in image px."""
+        keypoints = np.empty((len(boxes), self.joints, 3), np.float32)
+        self._call("decode", heatmaps, boxes, len(boxes), keypoints, len(boxes) * self.joints)
+        return keypoints
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        self._check(getattr(self._library, f"lehrnet_{name}")(self._session, *map(_argument, arguments)))
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise ValueError(self._library.lehrnet_last_error().decode())
+
+
+def _picture(image: Image) -> _Image:
+    if image.strides[1:] != (3, 1):
+        raise ValueError("the image's pixels are not contiguous: expected rows of interleaved BGR")
+    return _Image(BGR, image.shape[1], image.shape[0], image.ctypes.data, image.strides[0], None, 0)
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, _Image):
+        return ctypes.byref(value)
+    if isinstance(value, int):
+        return ctypes.c_size_t(value)
+    if value.dtype != np.float32 or not value.flags.c_contiguous:
+        raise ValueError(f"an array of {value.dtype}: expected contiguous float32")
+    return ctypes.c_void_p(value.ctypes.data)
