@@ -33,13 +33,15 @@ std::vector<float> heatmaps(const Bytes& file, const Kernels& kernels, int max_b
     return out;
 }
 
-// 0 where both are the same to the last bit; of the greatest value.
+// Of the greatest value; 0 where both are the same to the last bit.
 float difference(const std::vector<float>& a, const std::vector<float>& b) {
     float apart = 0, greatest = 0;
     for (std::size_t i = 0; i < a.size(); ++i) {
-        if (!(std::fabs(a[i] - b[i]) <= apart)) apart = std::fabs(a[i] - b[i]);
+        CHECK(std::isfinite(a[i]) && std::isfinite(b[i]));
+        apart = std::max(apart, std::fabs(a[i] - b[i]));
         greatest = std::max(greatest, std::fabs(b[i]));
     }
+    CHECK(greatest > 0);
     return apart / greatest;
 }
 
