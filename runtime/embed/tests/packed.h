@@ -42,10 +42,15 @@ inline Bytes file_of(const Numbers& config, const std::vector<Sizes>& tensors) {
     std::memcpy(file.data() + 60, &count, sizeof count);
     if (!table.empty()) std::memcpy(file.data() + HEADER, table.data(), table.size());
     std::uint32_t state = 1;
-    for (std::size_t at = aligned(HEADER + table.size()); at < total; at += sizeof(float)) {
-        state = state * 1664525 + 1013904223;
-        const float weight = (static_cast<float>(state >> 8) / (1 << 24) - 0.5f) / 8;
-        std::memcpy(file.data() + at, &weight, sizeof weight);
+    std::size_t at = aligned(HEADER + table.size());
+    for (const Sizes& each : tensors) {
+        for (std::uint64_t i = 0; i < each.count(); ++i) {
+            state = state * 1664525 + 1013904223;
+            // A single number may be what keeps a variance positive.
+            const float weight = each.count() == 1 ? 0.01f : (static_cast<float>(state >> 8) / (1 << 24) - 0.5f) / 8;
+            std::memcpy(file.data() + at + i * sizeof weight, &weight, sizeof weight);
+        }
+        at += aligned(each.count() * sizeof(float));
     }
     return file;
 }

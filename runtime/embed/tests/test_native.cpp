@@ -11,7 +11,7 @@ namespace {
 
 using namespace packed;
 
-constexpr int HEIGHT = 96, WIDTH = 64, JOINTS = 5, PEOPLE = 5;
+constexpr int HEIGHT = 32, WIDTH = 64, JOINTS = 5, PEOPLE = 3;
 
 std::vector<float> crops() {
     std::vector<float> pixels(PEOPLE * 3 * HEIGHT * WIDTH);
@@ -33,13 +33,15 @@ std::vector<float> heatmaps(const Bytes& file, const Kernels& kernels, int max_b
     return out;
 }
 
-// 0 where both are the same to the last bit; of the greatest value.
+// Of the greatest value; 0 where both are the same to the last bit.
 float difference(const std::vector<float>& a, const std::vector<float>& b) {
     float apart = 0, greatest = 0;
     for (std::size_t i = 0; i < a.size(); ++i) {
-        if (!(std::fabs(a[i] - b[i]) <= apart)) apart = std::fabs(a[i] - b[i]);
+        CHECK(std::isfinite(a[i]) && std::isfinite(b[i]));
+        apart = std::max(apart, std::fabs(a[i] - b[i]));
         greatest = std::max(greatest, std::fabs(b[i]));
     }
+    CHECK(greatest > 0);
     return apart / greatest;
 }
 
@@ -50,7 +52,7 @@ void check_network(const Numbers& config) {
         const std::vector<float> wanted = heatmaps(file, *each, 1, 1);
         CHECK(difference(wanted, plain) < 1e-5f);
         CHECK(difference(heatmaps(file, *each, 1, 3, 2), wanted) == 0);
-        CHECK(difference(heatmaps(file, *each, 5, 2, 3), wanted) == 0);
+        CHECK(difference(heatmaps(file, *each, 3, 2, 3), wanted) == 0);
         CHECK(difference(heatmaps(file, *each, 2, 4, 2), wanted) == 0);
     }
 }
@@ -59,7 +61,7 @@ void check_side_by_side(const Numbers& config) {
     const Bytes file = network(config);
     const Kernels& kernels = choose_instructions();
     const std::vector<float> wanted = heatmaps(file, kernels, 1, 1);
-    std::vector<std::vector<float>> found(3);
+    std::vector<std::vector<float>> found(2);
     std::vector<std::thread> threads;
     for (std::vector<float>& each : found) threads.emplace_back([&] { each = heatmaps(file, kernels, 2, 2, 3); });
     for (std::thread& thread : threads) thread.join();

@@ -35,7 +35,7 @@ std::pair<int, int> share(int count, int member, int members) {
 
 Engine::Engine(Artefact artefact, int height, int width, int max_batch, int threads, const Kernels& kernels)
     : kernels_(kernels), height_(height), width_(width), joints_(artefact.config().joints),
-      plan_(plan_network(artefact, height, width, people_of_a_pass(height, width, max_batch), kernels)),
+      plan_(plan_network(artefact, height, width, people_of_a_pass(height, width, max_batch), threads, kernels)),
       weights_(static_cast<Index>(plan_.weights.all().size())) {
     std::copy(plan_.weights.all().begin(), plan_.weights.all().end(), weights_.data());
     plan_.weights = {};

@@ -8,6 +8,7 @@ namespace lehrnet::native {
 namespace {
 
 constexpr int STEM = 64, STAGE1 = 256, STAGE1_UNITS = 4, BRANCHES = 4;
+constexpr int ROWS_A_UNIT = 16;  // that a thread has of a map for each unit in a chain, so that few are done twice
 
 // A branch's maps: `now` holds what came last, `next` is where the next unit writes.
 struct Branch {
@@ -18,8 +19,9 @@ struct Branch {
 
 class Builder {
 public:
-    Builder(Artefact& artefact, int height, int width, int people, const Kernels& kernels)
-        : artefact_(artefact), config_(artefact.config()), kernels_(kernels), planner_(people, kernels.lanes), height_(height), width_(width) {
+    Builder(Artefact& artefact, int height, int width, int people, int threads, const Kernels& kernels)
+        : artefact_(artefact), config_(artefact.config()), kernels_(kernels), planner_(people, kernels.lanes), height_(height),
+          width_(width), threads_(threads) {
         plan_.people = people;
     }
 
@@ -55,33 +57,36 @@ private:
         return second;
     }
 
+    // Units follow each other through the cache, and leave but strips of 256 channels behind. Threads that share a map's
+    // rows each do the rows around their own once more: with many threads units stand alone.
     void stage1(Channels now) {
-        Channels next = shared(height_ / 4, width_ / 4, STAGE1), after = next;
-        after.map = shared(height_ / 4, width_ / 4, STAGE1).map;
-        const Channels reduced = own(height_ / 4, width_ / 4, STEM);
-        Channels middle = reduced;
-        middle.map.view = planner_.strip(strip_rows(width_ / 4), width_ / 4, STEM);
+        const int height = height_ / 4, width = width_ / 4, strip = strip_rows(width);
+        const int together = std::clamp(height / threads_ / ROWS_A_UNIT, 1, STAGE1_UNITS);
+        const Channels middle = strip_of(strip, height, width, STEM);
+        std::unique_ptr<Chain> chain;
         for (int unit = 0; unit < STAGE1_UNITS; ++unit) {
-            bottleneck(now, reduced, middle, next);
-            now = next;
-            std::swap(next, after);
+            if (!chain) chain = std::make_unique<Chain>("stage1", 0, height, strip);
+            const bool last = unit == STAGE1_UNITS - 1 || (unit + 1) % together == 0;
+            const Channels out = last ? shared(height, width, STAGE1) : strip_of(strip + 1, height, width, STAGE1);
+            bottleneck(*chain, now, own(height, width, STEM), middle, out);
+            now = out;
+            if (last) plan_.steps.push_back(std::move(chain));
         }
         trunk_ = now;
     }
 
     // 1x1 to a quarter of the width, 3x3, 1x1 back, and the shortcut.
-    void bottleneck(const Channels& in, const Channels& reduced, const Channels& middle, const Channels& out) {
+    void bottleneck(Chain& chain, const Channels& in, const Channels& reduced, const Channels& middle, const Channels& out) {
+        double multiply_adds = 0;
         ConvolutionBuilder reduce = into(reduced);
         reduce.add_pointwise(in, artefact_.take({size(STEM), size(in.map.channels)}));
         reduce.add_bias(artefact_.take({size(STEM)}));
         reduce.rectify();
-        double multiply_adds = 0;
-        std::unique_ptr<Rows> rows[3];
-        rows[0] = finished(reduce, multiply_adds);
+        chain.add(finished(reduce, multiply_adds), 0);
         ConvolutionBuilder spatial = into(middle);
         add_spatial(spatial, reduced, STEM, 1, config_.light_convs);
         spatial.rectify();
-        rows[1] = finished(spatial, multiply_adds);
+        chain.add(finished(spatial, multiply_adds), 1);
         ConvolutionBuilder expand = into(out);
         expand.add_pointwise(middle, artefact_.take({size(STAGE1), size(STEM)}));
         expand.add_bias(artefact_.take({size(STAGE1)}));
@@ -92,10 +97,8 @@ private:
             expand.add_bias(artefact_.take({size(STAGE1)}));
         }
         expand.rectify();
-        rows[2] = finished(expand, multiply_adds);
-        auto chain = std::make_unique<Chain>("stage1", multiply_adds * in.map.height * in.map.width, in.map.height, strip_rows(in.map.width));
-        for (int i = 0; i < 3; ++i) chain->add(std::move(rows[i]), i == 1 ? 1 : 0);
-        plan_.steps.push_back(std::move(chain));
+        chain.add(finished(expand, multiply_adds), 0);
+        chain.multiply_adds += multiply_adds * out.map.height * out.map.width;
     }
 
     void make_branches() {
@@ -317,13 +320,17 @@ private:
     Channels own(int height, int width, int channels) {
         return {planner_.map(Place::OWN, height, width, channels), plain_order(channels)};
     }
+    // Some rows of a map, of which the rest is gone when they are there.
+    Channels strip_of(int rows, int height, int width, int channels) {
+        return {{planner_.strip(rows, width, channels), height, width, channels}, plain_order(channels)};
+    }
     static std::uint32_t size(int channels) { return static_cast<std::uint32_t>(channels); }
 
     Artefact& artefact_;
     const Config config_;
     const Kernels& kernels_;
     Planner planner_;
-    const int height_, width_;
+    const int height_, width_, threads_;
     Plan plan_;
     Channels trunk_;
     Branch branches_[BRANCHES];
@@ -333,8 +340,8 @@ private:
 
 }  // namespace
 
-Plan plan_network(Artefact& artefact, int height, int width, int people, const Kernels& kernels) {
-    return Builder(artefact, height, width, people, kernels).build();
+Plan plan_network(Artefact& artefact, int height, int width, int people, int threads, const Kernels& kernels) {
+    return Builder(artefact, height, width, people, threads, kernels).build();
 }
 
 }  // namespace lehrnet::native

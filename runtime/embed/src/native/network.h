@@ -18,7 +18,7 @@ struct Plan {
     int people = 1;             // of one pass
 };
 
-// Takes all of the artefact's tensors. Height and width are multiples of 32.
-Plan plan_network(Artefact& artefact, int height, int width, int people, const Kernels& kernels);
+// Takes all of the artefact's tensors. Height and width are multiples of 32; `threads` may share a map's rows.
+Plan plan_network(Artefact& artefact, int height, int width, int people, int threads, const Kernels& kernels);
 
 }  // namespace lehrnet::native

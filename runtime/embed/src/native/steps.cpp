@@ -114,12 +114,14 @@ void Chain::add(std::unique_ptr<Rows> rows, int lag) { links_.push_back({std::mo
 
 void Chain::run(const Worker& worker, int people, int from, int to) const {
     int done[MOST];
-    int first = from;
+    int first = from, ahead = 0;
     for (std::size_t link = links_.size(); link-- > 0;) {
         done[link] = first;
         first = std::max(0, first - links_[link].lag);
+        ahead += links_[link].lag;
     }
-    for (int row = from; row < to; row += strip_) {
+    // So far back that the first links, too, begin with no more than a strip of rows: what they fill may be a strip.
+    for (int row = from - 2 * ahead; row < to; row += strip_) {
         advance(worker, links_.size() - 1, std::min(row + strip_, to), people * height_, done);
     }
 }

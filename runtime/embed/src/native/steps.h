@@ -100,7 +100,7 @@ public:
     virtual void run(const Worker& worker, int people, int from, int to) const = 0;
 
     const std::string name;
-    const double multiply_adds;  // for one person
+    double multiply_adds;  // for one person
 };
 
 // Rows of several maps, each map's as soon as what they read is there: what one gives, the next finds in cache.
@@ -115,7 +115,7 @@ public:
     void run(const Worker& worker, int people, int from, int to) const override;
 
 private:
-    static constexpr std::size_t MOST = 4;
+    static constexpr std::size_t MOST = 12;
     struct Link {
         std::unique_ptr<Rows> rows;
         int lag;
