@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("onnxsim")
 
 from lehrnet.benchmarks.native_door import Door, DoorEngine  # noqa: E402
+from lehrnet.cli import main  # noqa: E402
+from lehrnet.export import export_bundle  # noqa: E402
 from lehrnet.export.native import HEADER, NATIVE, native_bytes, native_tensors, write_native  # noqa: E402
 from lehrnet.model import NetworkConfig, PoseNetwork  # noqa: E402
 from lehrnet.model.config import VARIANTS  # noqa: E402
+from lehrnet.runtime import PoseEstimator  # noqa: E402
 from lehrnet.runtime.backends.library import LibrarySession  # noqa: E402
+from lehrnet.runtime.backends.operators import ENVIRONMENT  # noqa: E402
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
+from lehrnet.runtime.session import open_artefact  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 EMBED = ROOT / "runtime" / "embed"
@@ -294,3 +300,73 @@ def test_a_session_from_before_a_fork_is_refused(built: Path, packed_bundle: Bun
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     session.run_network(crops)
+
+
+@pytest.fixture
+def library(built: Path, monkeypatch) -> Path:
+    monkeypatch.setenv(ENVIRONMENT, str(built / "liblehrnet.so"))
+    return built / "liblehrnet.so"
+
+
+@pytest.fixture
+def exported(library: Path, tiny_checkpoint, tmp_path: Path) -> Bundle:
+    return export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=[NATIVE])
+
+
+class TestWithTheLibrary:
+    def test_it_is_verified_like_every_rung_and_gives_the_same_keypoints(self, exported: Bundle, image, capsys) -> None:
+        assert exported.artefacts[NATIVE].form == "native"
+        assert exported.artefacts[NATIVE].measured["parity"]["passed"]
+        boxes = [[10, 10, 60, 90], [40, 5, 150, 110], [-20, -20, 30, 300]]
+        points = []
+        for artefact in ("fp32", NATIVE):
+            with PoseEstimator.open(exported.root, artefact, threads=1) as estimator:
+                points.append(estimator(image, boxes))
+        np.testing.assert_allclose(points[1].xy, points[0].xy, atol=0.01)
+        np.testing.assert_allclose(points[1].score, points[0].score, atol=1e-4)
+        assert main(["verify", str(exported.root)]) == 0
+        assert NATIVE in capsys.readouterr().out
+
+    def test_a_changed_file_is_refused_by_its_hash(self, exported: Bundle) -> None:
+        path = exported.path(NATIVE)
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(bytes(content))
+        with pytest.raises(ValueError, match="SHA-256"):
+            open_artefact(exported, NATIVE)
+
+    def test_a_closed_session_and_another_device_are_refused(self, exported: Bundle) -> None:
+        session = open_artefact(exported, NATIVE, "cpu")
+        session.close()
+        session.close()
+        with pytest.raises(ValueError, match="the session is closed"):
+            session.run(np.zeros((1, 3, 64, 64), np.float32))
+        with pytest.raises(ValueError, match="runs on the CPU only, but device is 'cuda'"):
+            open_artefact(exported, NATIVE, "cuda")
+
+    def test_without_the_library_it_says_how_to_get_it_and_may_fall_back(
+        self, exported: Bundle, monkeypatch, capsys
+    ) -> None:
+        monkeypatch.delenv(ENVIRONMENT)
+        monkeypatch.setattr("lehrnet.runtime.backends.native.operators_library", lambda: None)
+        with pytest.raises(RuntimeError, match="make operators"):
+            open_artefact(exported, NATIVE, "cpu")
+        assert open_artefact(exported, NATIVE, "cpu", fallback="fp32").backend == "onnxruntime"
+        monkeypatch.setattr("lehrnet.runtime.doctor.operators_library", lambda: None)
+        main(["doctor", str(exported.root)])
+        assert "missing bundle: native_fp32" in capsys.readouterr().out
+
+    def test_a_network_of_another_frame_is_refused_before_anything_is_written(
+        self, library: Path, tiny_checkpoint, tmp_path: Path
+    ) -> None:
+        other = replace(tiny_checkpoint, spec=replace(tiny_checkpoint.spec, frame="udp"))
+        with pytest.raises(ValueError, match="native_fp32 is for networks of frame 'edges', this one has 'udp'"):
+            export_bundle(other, tmp_path / "bundle", precisions=[NATIVE])
+        assert not (tmp_path / "bundle").exists()
+
+
+def test_without_the_library_it_is_not_written(tiny_checkpoint, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("lehrnet.export.package.operators_library", lambda: None)
+    with pytest.raises(ValueError, match="native_fp32 cannot be verified here: it needs lehrnet's C\\+\\+ library"):
+        export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=[NATIVE])
+    assert list(tmp_path.iterdir()) == []
