@@ -1,6 +1,6 @@
 """What a pose is, from label to keypoint: skeletons, crops and heatmaps in NumPy and OpenCV, never torch.
 
-Frames, the same everywhere in this project:
+Frames, the same everywhere in this project; networks trained by other programs bring one of their own (`pose.frame`):
 
 - **image px**: points are pixel indices, so (0, 0) is the *centre* of the top-left pixel. COCO's keypoints and
   OpenCV's drawing use it.
