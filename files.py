@@ -182,9 +182,12 @@ def _scratch(path: Path, *, alone: bool = False, size: int | None = None) -> Ite
         shutil.rmtree(scratch, ignore_errors=True)
         raise NoRoomError(path, max(written + inner, size or 0)) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if descriptor >= 0:
-            os.close(descriptor)
+        try:
+            shutil.rmtree(scratch, ignore_errors=True)
+        finally:  # a signal may have interrupted the removal itself
+            shutil.rmtree(scratch, ignore_errors=True)
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _sweep(path: Path, listed: Iterable[Path] | None = None) -> list[str]:

@@ -146,7 +146,7 @@ def test_a_graph_whose_tensors_lie_in_other_files_is_refused(bundle: Path, monke
     [
         ({"output": "whole"}, "gives keypoints of a frame's boxes, not heatmaps"),
         ({"output": "keypoints"}, "gives keypoints of crops, not heatmaps"),
-        ({"requires": ("bf16",)}, "takes bf16 and runs only as an engine: lehrnet build-engine"),
+        ({"requires": ("bf16",)}, "requires bf16 and runs only as an engine: lehrnet build-engine"),
     ],
 )
 def test_what_no_session_runs_is_refused_by_its_manifest(facts: dict, words: str, bundle: Path) -> None:

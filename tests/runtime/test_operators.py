@@ -33,7 +33,7 @@ def test_a_graph_that_takes_our_operators_says_how_to_build_them(no_library, tmp
     graph = onnx.helper.make_graph([node], "ema", [x], [y])
     opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("lehrnet", 1)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), str(tmp_path / "ema.onnx"))
-    with pytest.raises(RuntimeError, match="`make operators` builds them"):
+    with pytest.raises(RuntimeError, match="`make operators` builds it"):
         open_session(tmp_path / "ema.onnx", "cpu")
 
 

@@ -71,7 +71,7 @@ def test_what_the_kernel_does_not_take_is_refused(channels: int, grid: tuple[int
         launch_ema(
             Kernels(b"kernels"), 0, torch.randn(1, channels, *grid), None, weights, groups=GROUPS, eps=made.norm.eps
         )
-    with pytest.raises(ValueError, match="takes float32 and float16, not torch.float64"):
+    with pytest.raises(ValueError, match="supports float32 and float16, not torch.float64"):
         launch_ema(
             Kernels(b"kernels"), 0, torch.randn(1, 32, 8, 6).double(), None, weights, groups=GROUPS, eps=made.norm.eps
         )
