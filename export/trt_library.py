@@ -13,14 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from ..runtime.compatibility import Compatibility, Library
+from ..runtime.compatibility import ENGINE_LIBRARIES, Compatibility, Library
 from ..runtime.inputs import BUCKETS
 
-MODULES: dict[Library, tuple[str, ...]] = {
-    "tensorrt": ("tensorrt", "tensorrt_bindings"),
-    "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
-}
-INSTALL = {"tensorrt": "pip install 'lehrnet[tensorrt]'", "tensorrt_rtx": "pip install 'lehrnet[rtx-build]'"}
 OLDEST = 10
 MIB = 1 << 20
 AMPERE = 8.0
@@ -143,13 +138,14 @@ class TrtLibrary:
 def load_library(name: Library | Literal["auto"] = "auto") -> TrtLibrary:
     """Load a library; "auto" takes TensorRT if it is installed, else RTX. ImportError says how to install it."""
     reasons = []
-    for each in MODULES if name == "auto" else (name,):
-        for module in MODULES[each]:
+    names = tuple(ENGINE_LIBRARIES) if name == "auto" else (name,)
+    for each in names:
+        for module in (ENGINE_LIBRARIES[each].module, ENGINE_LIBRARIES[each].builder):
             try:
                 return TrtLibrary(each, import_module(module))
             except ImportError as error:
                 reasons.append(f"{module}: {error}")
-    install = " or ".join(INSTALL.values()) if name == "auto" else INSTALL[name]
+    install = " or ".join(ENGINE_LIBRARIES[each].install_builder for each in names)
     raise ImportError(f"no TensorRT here ({'; '.join(reasons)}): {install}")
 
 

@@ -1,11 +1,43 @@
 """Compatibility of an engine with a machine: an engine, unlike an ONNX file, runs only where it was built for."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Library = Literal["tensorrt", "tensorrt_rtx"]
 Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
+
+
+@dataclass(frozen=True)
+class EngineLibrary:
+    """A library of NVIDIA's that builds and runs engines: its name for users, its Python modules, how to install it."""
+
+    title: str
+    module: str
+    """Runs and builds engines."""
+    builder: str
+    """Only builds them: it is there on machines without a GPU."""
+    install: str
+    install_builder: str
+
+
+ENGINE_LIBRARIES: Mapping[Library, EngineLibrary] = {
+    "tensorrt": EngineLibrary(
+        "TensorRT",
+        "tensorrt",
+        "tensorrt_bindings",
+        "pip install 'lehrnet[tensorrt]', or JetPack's own",
+        "pip install 'lehrnet[tensorrt]'",
+    ),
+    "tensorrt_rtx": EngineLibrary(
+        "TensorRT-RTX",
+        "tensorrt_rtx",
+        "tensorrt_rtx_bindings",
+        "pip install 'lehrnet[rtx]'",
+        "pip install 'lehrnet[rtx-build]'",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .backends.operators import MISSING, operators_library
 from .bundle import IN_ENGINES_ONLY, Artefact, open_bundle
-from .compatibility import Machine, differences
+from .compatibility import ENGINE_LIBRARIES, Library, Machine, differences
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _engine(name: str, artefact: Artefact) -> Finding:
         from .cuda.driver import describe_gpu  # noqa: PLC0415 - a machine without CUDA gets a finding, not an error
 
         gpu = describe_gpu(0)
-        version = import_module(built.library).__version__
+        version = import_module(ENGINE_LIBRARIES[built.library].module).__version__
     except (ImportError, RuntimeError) as error:
         return Finding(name, False, f"{artefact.file}: {error}", rebuild)
     reasons = differences(built, Machine(built.library, version, gpu.compute_capability, gpu.name))
@@ -122,26 +122,28 @@ def _gpu() -> Finding:
 
 
 def _tensorrt() -> Finding:
-    return _engine_library("TensorRT", "tensorrt", "pip install 'lehrnet[tensorrt]', or JetPack's own")
+    return _engine_library("tensorrt")
 
 
 def _tensorrt_rtx() -> Finding:
-    fix = "pip install 'lehrnet[rtx]'; to build engines without a GPU 'lehrnet[rtx-build]'"
-    return _engine_library("TensorRT-RTX", "tensorrt_rtx", fix)
+    return _engine_library("tensorrt_rtx")
 
 
-def _engine_library(name: str, module: str, fix: str) -> Finding:
+def _engine_library(name: Library) -> Finding:
+    library = ENGINE_LIBRARIES[name]
+
     def look() -> str:
         try:
-            version = import_module(module).__version__
+            version = import_module(library.module).__version__
         except ImportError as error:
-            version = import_module(f"{module}_bindings").__version__
+            version = import_module(library.builder).__version__
             raise RuntimeError(f"{version} builds engines, but none runs: {error}") from error
         if _count_gpus() == 0:
             raise RuntimeError(f"{version} is there, but there is no GPU or no driver")
         return version
 
-    return _looked(name, look, fix, backend=True)
+    fix = f"{library.install}; to build engines only: {library.install_builder}"
+    return _looked(library.title, look, fix, backend=True)
 
 
 def _looked(name: str, look: Callable[[], str], fix: str, *, backend: bool = False) -> Finding:

@@ -9,11 +9,9 @@ from typing import Any
 
 from ...parsing import device_index
 from ..bundle import INPUT_NAME, OUTPUT_NAME, read_bundle
-from ..compatibility import BuiltFor, Library, Machine, differences
+from ..compatibility import ENGINE_LIBRARIES, BuiltFor, Library, Machine, differences
 from .driver import OutOfDeviceMemoryError, describe_gpu
 from .graph_session import GraphSession
-
-INSTALL = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 
 
 class TensorRtSession(GraphSession):
@@ -102,7 +100,6 @@ class TensorRtSession(GraphSession):
 
 def _module(library: Library) -> Any:
     try:  # safe to import: parsing the manifest allows only two names
-        return import_module(library)
+        return import_module(ENGINE_LIBRARIES[library].module)
     except ImportError as error:
-        extra = INSTALL.get(library, library)
-        raise ImportError(f"{library} is not installed ({error}): pip install 'lehrnet[{extra}]'") from error
+        raise ImportError(f"{library} is not installed ({error}): {ENGINE_LIBRARIES[library].install}") from error
