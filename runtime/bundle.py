@@ -76,8 +76,8 @@ class Artefact:
         if self.bytes < 0 or smallest < 1 or (largest or smallest) < smallest or min(self.batches, default=1) < 1:
             raise ValueError(f"bytes {self.bytes}, batch {self.batch}, batches {self.batches}: expected positive ones")
         form = FORMS.get(Path(self.file).suffix)
-        if form is None or self.form not in (None, form):
-            raise ValueError(f"{self.file} cannot be {self.form or 'an artefact'}: expected one of {', '.join(FORMS)}")
+        if self.form not in (None, form):
+            raise ValueError(f"{self.file} cannot be {self.form}: its suffix says {form or 'nothing'}")
         object.__setattr__(self, "form", form)
         if (form == "engine") != (self.built_for is not None):
             raise ValueError(f"{self.file}: engines, and only engines, must have built_for")

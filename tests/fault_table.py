@@ -149,7 +149,7 @@ def engine(bench: Bench, **facts: object) -> Bench:
     """A bundle with an engine that a stranger made."""
     path = bench.bundle / "fp16.engine"
     path.write_bytes(b"code")
-    artefact = {**vars(Artefact.of(bench.bundle / "fp32.onnx")), "file": path.name, "bytes": 4}
+    artefact = {**vars(Artefact.of(bench.bundle / "fp32.onnx")), "file": path.name, "form": "engine", "bytes": 4}
 
     artefact |= {"sha256": hashlib.sha256(b"code").hexdigest(), "built_for": {**ENGINE, **facts}}
     return bench.manifest(lambda content: content["artefacts"].update(fp16=json.loads(json.dumps(artefact))))
