@@ -86,7 +86,7 @@ void a_manifest_says_what_can_be() {
         {"64,", "\"64\",", "found a string"},
         {"64,", "99999999999999999999,", "found a number"},
         {"\"decode\": \"quarter\"", "\"decode\": \"mean\"", "decode: expected quarter or dark or udp, found \"mean\""},
-        {"\"decode\": \"quarter\"", "\"decode\": \"quarter\", \"frame\": \"hrnet\"",
+        {"\"frame\": \"edges\"", "\"frame\": \"hrnet\"",
          "frame: this library reads \"edges\" alone, found \"hrnet\""},
         {"\"rgb\"", "\"bgr\"", "input: colour_order: expected rgb, found \"bgr\""},
         {"\"rgb\"", "null", "expected a string, found null"},
