@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pose.crop import crop_people, transform_points
-from ..pose.frame import cells_to_crop
-from ..pose.heatmap import decode
+from ..pose.crop import crop_people
+from ..pose.points import image_points
 from ..pose.synthetic import draw_scene
 from ..runtime.bundle import Bundle, open_bundle
 from ..runtime.draw import draw_poses
@@ -119,10 +118,9 @@ def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.flo
     marks.append(time.perf_counter())
     heatmaps = subject.estimator.session.run(crops)
     marks.append(time.perf_counter())
-    cells, scores = decode(heatmaps, spec.decode, spec.frame)
-    points = transform_points(cells_to_crop(cells, spec), affines).astype(np.float32)
+    points = image_points(heatmaps, affines, spec)
     marks.append(time.perf_counter())
-    draw_poses(image, Poses(points, scores, boxes), spec.skeleton)
+    draw_poses(image, Poses(points[..., :2], points[..., 2], boxes), spec.skeleton)
     marks.append(time.perf_counter())
     return tuple(np.diff(marks).tolist())
 

@@ -16,7 +16,7 @@ from ..model.network import create_model
 from ..pose.batches import LabelledBatch
 from ..pose.heatmap import DecodeMethod, Frame
 from ..pose.spec import PoseSpec, spec_for
-from ..runtime.backends.operators import MISSING, operators_library
+from ..runtime.backends.operators import MISSING, lacks_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from .card import write_card
 from .fused import fuse_attention
@@ -109,8 +109,8 @@ def _checked_names(precisions: Iterable[str], spec: PoseSpec) -> tuple[str, ...]
     unknown = [name for name in names if name not in PRECISIONS]
     if unknown:
         raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
-    for name in (name for name in names if "lehrnet_library" in GRAPHS[name].requires):
-        if operators_library() is None:
+    for name in names:
+        if lacks_library(GRAPHS[name].requires):
             raise ValueError(f"{name} cannot be verified here: {MISSING}")
         if GRAPHS[name].native and spec.frame != "edges":
             raise ValueError(f"{name} is for networks of frame 'edges', this one has {spec.frame!r}; leave it out")
@@ -127,7 +127,7 @@ def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> 
         kind, path = GRAPHS[name], folder / f"{name}{GRAPHS[name].suffix}"
         if kind.native:
             write_native(network, path)
-            artefacts[name] = Artefact.of(path, precision=kind.precision, requires=kind.requires, tools=tool_versions())
+            artefacts[name] = _artefact(path, name, {})
             continue
         if kind.fused:
             model = fuse_attention(onnx.load(str(folder / "fp32.onnx")), deploy(network, spec.input_size))
@@ -176,4 +176,4 @@ def _artefact(path: Path, name: str, measured: Mapping[str, Any]) -> Artefact:
 
 
 def _facts(path: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
-    return {"opset": opset(path), "tools": tool_versions(), "measured": measured}
+    return {"opset": opset(path) if path.suffix == ".onnx" else None, "tools": tool_versions(), "measured": measured}

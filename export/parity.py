@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pose.frame import cells_to_crop
-from ..pose.heatmap import DecodeMethod, decode
+from ..pose.heatmap import DecodeMethod
+from ..pose.points import crop_points
 from ..pose.spec import PoseSpec
 
 HEATMAP_TOLERANCE = 1e-4  # of the heatmaps' range
@@ -47,8 +47,7 @@ def heatmap_parity(rung: str, expected: NDArray[np.float32], found: NDArray[np.f
     """Parity of a graph's heatmaps `found` with the expected ones, both (N, K, h, w)."""
     difference = np.abs(found - expected).max((2, 3))
     settled = settled_joints(expected, 2 * difference, spec.decode)
-    cells = (decode(heatmaps, spec.decode, spec.frame)[0] for heatmaps in (expected, found))
-    points = [cells_to_crop(each, spec) for each in cells]
+    points = [crop_points(heatmaps, spec)[..., :2] for heatmaps in (expected, found)]
     drift = np.linalg.norm(points[1] - points[0], axis=2)
     return Parity(
         rung=rung,

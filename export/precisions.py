@@ -29,7 +29,7 @@ from ..calibration.rules import broken_rules
 from ..calibration.units import convs_of, quantizable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
-from ..runtime.backends.operators import operators_library
+from ..runtime.backends.operators import lacks_library
 from ..runtime.bundle import IN_ENGINES_ONLY, NATIVE, Requirement
 
 log = logging.getLogger(__name__)
@@ -84,11 +84,13 @@ TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
 def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
     """Names of the equal forms of `fp32` (and of `fp16`, if it is among `names`) that can be verified here."""
     precisions = {"fp32", *({"fp16"} if "fp16" in names else ())}
-    lacking = set(IN_ENGINES_ONLY) | (set() if operators_library() else {"lehrnet_library"})
     return tuple(
         name
         for name, kind in GRAPHS.items()
-        if kind.equal_form and kind.precision in precisions and not lacking.intersection(kind.requires)
+        if kind.equal_form
+        and kind.precision in precisions
+        and not IN_ENGINES_ONLY.intersection(kind.requires)
+        and not lacks_library(kind.requires)
     )
 
 

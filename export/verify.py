@@ -15,7 +15,7 @@ from ..pose.batches import LabelledBatch, labelled_batches, unlabelled
 from ..pose.drift import Comparison, Drift
 from ..pose.labels import read_people
 from ..pose.spec import PoseSpec
-from ..runtime.backends.operators import MISSING, operators_library
+from ..runtime.backends.operators import MISSING, lacks_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle
 from ..runtime.session import Session, open_artefact
 from .parity import Parity, heatmap_parity, total
@@ -105,7 +105,7 @@ def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None
     reference = open_artefact(bundle, WEIGHTS, "cpu")
     graphs = {name: artefact for name, artefact in bundle.artefacts.items() if name != WEIGHTS and artefact.runs_on_cpu}
     names = sorted(graphs, key=lambda name: name != "fp32")
-    for name in [name for name in names if "lehrnet_library" in graphs[name].requires and not operators_library()]:
+    for name in [name for name in names if lacks_library(graphs[name].requires)]:
         log.warning("%s is not verified here: %s", name, MISSING)
         names.remove(name)
     rungs = {name: open_artefact(bundle, name, "cpu") for name in names}

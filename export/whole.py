@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..pose.crop import corners, crop_people, transform_points
-from ..pose.drift import crop_points
 from ..pose.frame import cell_line, crop_line
 from ..pose.heatmap import HEATMAP_STRIDE, LOG_FLOOR, LONGEST_STEP, SMOOTHING_RADIUS, SMOOTHING_SIGMA
+from ..pose.points import crop_points
 from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
 from ..runtime.backends.onnxruntime import open_graph, run_graph
@@ -36,7 +36,7 @@ JOINABLE = ("fp32", "fp16", "int8")
 class Crop(nn.Module):
     """Crop a BGR frame (H, W, 3) of uint8 at boxes (N, 4) xyxy in image px.
 
-    Returns normalized RGB crops (N, 3, h, w), and the scale (N, 1) and shift (N, 2) from crop px to image px. One
+    Returns normalized RGB crops (N, 3, h, w), and the scale (N, 2) and shift (N, 2) from crop px to image px. One
     GridSample over a grid of height N * h serves all people, so that the frame is not copied for each.
     """
 

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from .batches import LabelledBatch
 from .evaluate import metrics_by_person
-from .frame import cells_to_crop
-from .heatmap import decode
 from .metrics import COCO_METRICS, oks
+from .points import crop_points
 from .results import SURE_JOINT
 from .spec import PoseSpec
 
@@ -121,12 +120,6 @@ class Comparison:
             reference_ap=figures[1],
             by_joint={name: _spread(px[rows]) for name, px, rows in columns},
         )
-
-
-def crop_points(heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.float32]:
-    """Decode heatmaps (n, K, h, w) to points (n, K, 3): x, y in crop px and the score."""
-    cells, scores = decode(heatmaps, spec.decode, spec.frame)
-    return np.concatenate((cells_to_crop(cells, spec), scores[..., None]), axis=2)
 
 
 def _spread(px: NDArray[np.floating]) -> tuple[float | None, float | None]:

@@ -25,6 +25,17 @@ def find_points(
     if flip:
         mirrored = heatmaps_of(np.ascontiguousarray(crops[..., ::-1]))
         heatmaps = fuse_flipped(heatmaps, mirrored, spec.skeleton.mirror, spec.frame)
+    return image_points(heatmaps, affines, spec)
+
+
+def image_points(heatmaps: NDArray[np.float32], affines: Affines, spec: PoseSpec) -> NDArray[np.float32]:
+    """Decode heatmaps (N, K, h, w) to keypoints (N, K, 3): x, y in image px and the score; affines (N, 2, 3)."""
+    points = crop_points(heatmaps, spec)
+    points[..., :2] = transform_points(points[..., :2], affines)
+    return points
+
+
+def crop_points(heatmaps: NDArray[np.float32], spec: PoseSpec) -> NDArray[np.float32]:
+    """Decode heatmaps (N, K, h, w) to keypoints (N, K, 3): x, y in crop px and the score."""
     cells, scores = decode(heatmaps, spec.decode, spec.frame)
-    points = transform_points(cells_to_crop(cells, spec), affines)
-    return np.concatenate((points, scores[..., None]), axis=2).astype(np.float32)
+    return np.concatenate((cells_to_crop(cells, spec), scores[..., None]), axis=2, dtype=np.float32)

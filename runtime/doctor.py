@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from .backends.operators import MISSING, operators_library
+from .backends.operators import MISSING, lacks_library
 from .bundle import IN_ENGINES_ONLY, Artefact, open_bundle
 from .compatibility import ENGINE_LIBRARIES, Library, Machine, differences
 
@@ -43,7 +43,7 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
         case "graph":
             return _graph(f"bundle: {name}", artefact)
         case "native":
-            works = operators_library() is not None
+            works = not lacks_library(("lehrnet_library",))
             return Finding(f"bundle: {name}", works, f"{artefact.file}, by lehrnet's engine", "" if works else MISSING)
     return _engine(f"bundle: {name}", artefact)
 
@@ -53,7 +53,7 @@ def _graph(name: str, artefact: Artefact) -> Finding:
     if engines_only:
         build = f"lehrnet build-engine BUNDLE --artefact {Path(artefact.file).stem}"
         return Finding(name, False, f"{artefact.file} runs as an engine only ({', '.join(engines_only)})", build)
-    if "lehrnet_library" in artefact.requires and operators_library() is None:
+    if lacks_library(artefact.requires):
         return Finding(name, False, f"{artefact.file} has operators of lehrnet's library", MISSING)
     runtime = _onnxruntime_cpu()
     return Finding(name, runtime.works, f"{artefact.file}, by ONNX Runtime", runtime.fix)

@@ -1,11 +1,12 @@
 """Input checks that all sessions share: threads, crops, GPU arrays."""
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes of CUDA graphs and optimization profiles; a batch runs in the smallest bucket that holds it."""
 DLPACK_CUDA, DLPACK_MANAGED = 2, 13
@@ -29,10 +30,11 @@ def check_crops(crops: NDArray[np.float32], input_size: tuple[int, int] | None =
         )
 
 
-def check_open(resource: object) -> None:
-    """Raise ValueError if a session's resource is None, which means that the session is closed."""
+def opened(resource: T | None) -> T:
+    """The resource of a session; ValueError if it is None, which stands for a closed session."""
     if resource is None:
         raise ValueError("the session is closed")
+    return resource
 
 
 def is_on_gpu(image: Any) -> bool:

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from ..pose.evaluate import metrics_by_person
-from ..pose.frame import cells_to_crop
-from ..pose.heatmap import decode
 from ..pose.metrics import COCO_METRICS
+from ..pose.points import crop_points
 from .batches import Batches
 from .processes import Processes
 
@@ -28,9 +27,7 @@ def held_out_metrics(
     processes = processes or Processes()
     parts = []
     for rows, crops, truth, areas in people.plain(size, processes.rank, processes.count):
-        cells, scores = decode(heatmaps_of(crops).cpu().numpy(), people.spec.decode, people.spec.frame)
-        points = np.concatenate((cells_to_crop(cells, people.spec), scores[..., None]), axis=2)
-        parts.append((rows, points, truth, areas))
+        parts.append((rows, crop_points(heatmaps_of(crops).cpu().numpy(), people.spec), truth, areas))
     # No person is counted twice: each process has rows of its own, and no sampler pads them.
     gathered = [part for share in processes.gather(parts) for part in share]
     rows, points, truth, areas = (np.concatenate([part[index] for part in gathered]) for index in range(4))

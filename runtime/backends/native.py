@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..inputs import check_crops, check_open
+from ..inputs import check_crops, opened
 from .library import LibrarySession
 from .operators import MISSING, operators_library
 
@@ -32,10 +32,9 @@ class NativeSession:
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W)."""
-        check_open(self._session)
+        session = opened(self._session)
         check_crops(crops, self.spec.input_size)
-        assert self._session is not None
-        return self._session.run_network(np.ascontiguousarray(crops))
+        return session.run_network(np.ascontiguousarray(crops))
 
     def close(self) -> None:
         """Free the network's memory; more than once is fine."""

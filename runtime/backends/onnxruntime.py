@@ -14,7 +14,7 @@ from ...parsing import device_index
 from ...pose.heatmap import HEATMAP_STRIDE
 from ...pose.spec import spec_for
 from ..bundle import INPUT_NAME, OUTPUT_NAME
-from ..inputs import check_crops, check_open
+from ..inputs import check_crops, opened
 from .onnx_files import reads_other_files
 from .operators import MISSING, operators_library
 
@@ -58,22 +58,21 @@ class OnnxSession:
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); a fixed-batch graph runs repeatedly."""
-        check_open(self._session)
+        session = opened(self._session)
         check_crops(crops, self.spec.input_size)
         size = self._batch or max(len(crops), 1)
-        parts = [self._run(crops[start : start + size], size) for start in range(0, len(crops), size)]
+        parts = [self._run(session, crops[start : start + size], size) for start in range(0, len(crops), size)]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, *self._heatmaps), np.float32), *parts])
 
     def close(self) -> None:
         """Free the graph's memory."""
         self._session = None
 
-    def _run(self, crops: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    def _run(self, session: onnxruntime.InferenceSession, crops: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         people = len(crops)
-        assert self._session is not None
         if people < size:
             crops = np.concatenate((crops, np.zeros((size - people, *crops.shape[1:]), np.float32)))
-        (heatmaps,) = run_graph(self._session, self._path, [OUTPUT_NAME], {INPUT_NAME: crops})
+        (heatmaps,) = run_graph(session, self._path, [OUTPUT_NAME], {INPUT_NAME: crops})
         if heatmaps.shape != (size, *self._heatmaps):
             raise ValueError(
                 f"{self._path} gave {OUTPUT_NAME} of shape {heatmaps.shape} for {size} crops, "

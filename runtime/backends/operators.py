@@ -1,6 +1,7 @@
 """Where the C++ library of `runtime/embed` is: our CPU engine, and the operators of fp32_cpu for ONNX Runtime."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 ENVIRONMENT = "LEHRNET_LIBRARY"
@@ -31,3 +32,8 @@ def operators_library() -> str | None:
             raise FileNotFoundError(f"{ENVIRONMENT} is {named}, where no file is")
         return named
     return next((str(path) for path in (BESIDE, *SYSTEM) if path.is_file()), None)
+
+
+def lacks_library(requires: Collection[str]) -> bool:
+    """Whether an artefact of these requirements needs the library, and it is not found here."""
+    return "lehrnet_library" in requires and operators_library() is None

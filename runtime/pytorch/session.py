@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs import check_crops, check_open
+from ..inputs import check_crops, opened
 
 try:
     import torch
@@ -36,10 +36,9 @@ class TorchSession:
     @torch.inference_mode()
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W)."""
-        check_open(self.network)
+        network = opened(self.network)
         check_crops(crops)
-        assert self.network is not None
-        return self.network(torch.from_numpy(crops).to(self.device)).cpu().numpy()
+        return network(torch.from_numpy(crops).to(self.device)).cpu().numpy()
 
     def close(self) -> None:
         """Free the network's memory, as far as PyTorch returns it."""

@@ -56,7 +56,7 @@ def test_a_graph_works_where_what_its_manifest_requires_is_there(
     requires: str | None, works: bool, fix: str, tiny_bundle: Path, tmp_path: Path, monkeypatch
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(doctor, "operators_library", lambda: None)
+    monkeypatch.setattr("lehrnet.runtime.backends.operators.operators_library", lambda: None)
     bundle = with_fp32_as(tiny_bundle, tmp_path / "bundle", requires=(requires,) if requires else ())
     found = next(each for each in doctor.examine_bundle(bundle) if each.name == "bundle: fp32")
     assert found.works == works

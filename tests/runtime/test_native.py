@@ -3,7 +3,6 @@
 import os
 import shutil
 import struct
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +23,8 @@ from lehrnet.runtime.backends.library import LibrarySession  # noqa: E402
 from lehrnet.runtime.backends.operators import ENVIRONMENT  # noqa: E402
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
 from lehrnet.runtime.session import open_artefact  # noqa: E402
+from lehrnet.tests.runtime.embed_builds import EMBED, ROOT, run  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
-EMBED = ROOT / "runtime" / "embed"
 TOOLS = ("cmake", "ninja", "g++")
 TOLERANCE = 2e-5  # of the heatmaps' greatest value; PyTorch's own single precision is half of it away
 SMALL = NetworkConfig(width=8, units=1, modules=(1, 1, 1))
@@ -47,11 +45,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"building takes {', '.join(TOOLS)}"),
 ]
-
-
-def run(*command: object) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +345,7 @@ class TestWithTheLibrary:
         with pytest.raises(RuntimeError, match="make operators"):
             open_artefact(exported, NATIVE, "cpu")
         assert open_artefact(exported, NATIVE, "cpu", fallback="fp32").backend == "onnxruntime"
-        monkeypatch.setattr("lehrnet.runtime.doctor.operators_library", lambda: None)
+        monkeypatch.setattr("lehrnet.runtime.backends.operators.operators_library", lambda: None)
         main(["doctor", str(exported.root)])
         assert "missing bundle: native_fp32" in capsys.readouterr().out
 
@@ -366,7 +359,7 @@ class TestWithTheLibrary:
 
 
 def test_without_the_library_it_is_not_written(tiny_checkpoint, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("lehrnet.export.package.operators_library", lambda: None)
+    monkeypatch.setattr("lehrnet.runtime.backends.operators.operators_library", lambda: None)
     with pytest.raises(ValueError, match="native_fp32 cannot be verified here: it needs lehrnet's C\\+\\+ library"):
         export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=[NATIVE])
     assert list(tmp_path.iterdir()) == []
