@@ -13,7 +13,10 @@ from lehrnet.cli import main  # noqa: E402
 
 @pytest.mark.parametrize(
     ("name", "params_m", "macs_g"),
-    [("lite_hrnet_18", 0.1, 0.01), ("lite_hrnet_30", 0.1, 0.01), ("simplebaseline_mobilenetv2", 0.1, 0.03)],
+    [
+        *(("lite_hrnet_18", 0.1, 0.01), ("lite_hrnet_30", 0.1, 0.01), ("simplebaseline_mobilenetv2", 0.1, 0.03)),
+        *(("rtmpose_s", 0.005, 0.005), ("rtmpose_m", 0.005, 0.02)),
+    ],
 )
 def test_a_rival_costs_what_the_paper_prints(name: str, params_m: float, macs_g: float) -> None:
     params, macs = paper_card.counted(name)
@@ -33,7 +36,12 @@ def test_hrnet_is_too() -> None:
     assert paper_card.counted("hrnet_w32")[1] / 2**30 == pytest.approx(7.1, abs=0.05)
 
 
-@pytest.mark.parametrize("name", RIVALS)
+def test_rtmpose_gives_two_bins_a_pixel_of_either_side() -> None:
+    with torch.inference_mode():
+        assert RIVALS["rtmpose_s"]().eval()(torch.zeros(2, 3, 256, 192)).shape == (2, 17, 2 * 192 + 2 * 256)
+
+
+@pytest.mark.parametrize("name", [name for name in RIVALS if not name.startswith("rtmpose")])
 def test_rivals_give_heatmaps_of_a_quarter(name: str) -> None:
     with torch.inference_mode():
         assert RIVALS[name]().eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 17, 16, 16)
