@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow fuzz kernels operators lint check clean
+.PHONY: demo test slow fuzz kernels operators wheel lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -38,6 +38,17 @@ operators: $(READY)  ## the C++ library, and with it the operators of fp32_cpu g
 		-DONNXRUNTIME_INCLUDE_DIR=$(or $(ONNXRUNTIME_INCLUDE_DIR),$(CURDIR)/build/onnxruntime/include)
 	cmake --build build/embed/release
 	cp -L build/embed/release/liblehrnet.so runtime/liblehrnet.so
+
+wheel: build/shipped  ## a wheel for this platform in dist/: the compiled CPU engine and the shipped weights packed for it
+	rm -rf build/lib dist/*.whl
+	LEHRNET_COMPILE=require LEHRNET_SHIPPED_BUNDLE=build/shipped \
+		$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	ls dist/*.whl
+
+build/shipped: $(READY) model/weights/lehrnet_w32.safetensors
+	$(BIN)/lehrnet export --precisions native_fp32 --out build/all --overwrite
+	$(BIN)/lehrnet extract build/all --artefacts native_fp32 --out $@ --overwrite
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -37,7 +37,7 @@ def demo(out: Path, source: Path | None = None, boxes: Path | None = None) -> bo
         filled = np.array([whole_image(image)]) if known is None else known.boxes
         crops.append(unlabelled(crop_people(image, filled, bundle.spec)[0], bundle.spec))
     ladder = verify_bundle(bundle, crops)
-    print(f"2. ONNX Runtime against PyTorch on the photograph:\n{parity_table(ladder)}")
+    print(f"2. what the bundle holds against PyTorch on the photograph:\n{parity_table(ladder)}")
 
     found = predict_to_folder(PoseEstimator.open(bundle.root), people, out, MIN_SCORE)
     print(f"3. keypoints of {found.people} people: {out / RESULTS}")

@@ -15,6 +15,7 @@ from ..pose.crop import crop_people
 from ..pose.points import image_points
 from ..pose.synthetic import draw_scene
 from ..runtime.bundle import Bundle, open_bundle
+from ..runtime.devices import chosen
 from ..runtime.draw import draw_poses
 from ..runtime.estimator import PoseEstimator, Poses
 from ..runtime.session import Trust, open_artefact
@@ -49,7 +50,7 @@ def open_subjects(
     subjects = []
     for root in bundles:
         bundle = open_bundle(root)
-        for artefact in artefacts:
+        for artefact in dict.fromkeys(chosen(bundle, each, device) for each in artefacts):
             started = time.perf_counter()
             session = open_artefact(bundle, artefact, device, threads, trust_engine=trust_engine)
             session.run(np.zeros((1, 3, *bundle.spec.input_size), np.float32))

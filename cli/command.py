@@ -63,10 +63,18 @@ def shares(text: str) -> dict[str, float]:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER,NAME=NUMBER") from error
 
 
-def bundle_or_default(path: Path | None) -> Path:
-    """The given bundle, or that of the shipped weights, exported on first use."""
+def bundle_or_default(path: Path | None, artefact: str | None = None) -> Path:
+    """The given bundle, or that of the shipped weights: the package's own if it has the artefact, else exported once.
+
+    A wheel may hold a bundle of the shipped weights for our CPU engine alone; "auto" runs it, None wants all artefacts.
+    """
     if path is not None:
         return path
+    from ..runtime.bundle import packaged_bundle
+
+    packaged = packaged_bundle()
+    if packaged is not None and (artefact == "auto" or artefact in packaged.artefacts):
+        return packaged.root
     try:
         from ..export.default import default_bundle
     except ImportError as error:
@@ -93,9 +101,10 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """Add the artefact to run, the device and its settings."""
     parser.add_argument(
         "--artefact",
-        default="fp32",
+        default="auto",
         metavar="NAME",
-        help="artefact of the bundle to run: fp32, int8, an engine, fastest, torch_fp16, ... (%(default)s)",
+        help="artefact of the bundle to run: fp32, native_fp32, int8, an engine, fastest, torch_fp16, ...; auto: "
+        "native_fp32 on a CPU where bundle and machine have it, else fp32 (%(default)s)",
     )
     renamed(parser, "--precision", "--artefact")
     add_device(parser)

@@ -31,7 +31,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
         metavar=("OLD", "NEW"),
         help="compare two results; exit code 1 if a figure got worse",
     )
-    parser.add_argument("--artefacts", default="fp32", help="artefacts of the bundles, comma-separated (%(default)s)")
+    parser.add_argument("--artefacts", default="auto", help="artefacts of the bundles, comma-separated (%(default)s)")
     renamed(parser, "--precisions", "--artefacts")
     parser.add_argument(
         "--batch", help="people per frame, comma-separated (1,8); with --training: people per step (32)"
@@ -92,7 +92,7 @@ def _latency(options: argparse.Namespace) -> int:
         raise ValueError(f"--sustained is {options.sustained}, expected minutes above 0")
     batches = _whole_numbers(options.batch or "1,8")
     streams = _whole_numbers(options.streams) if options.streams else saturated.stream_counts(core_count())
-    bundles = options.bundles or [bundle_or_default(None)]
+    bundles = options.bundles or [bundle_or_default(None, options.artefacts)]
     trust = options.trust_engine
     artefacts = options.artefacts.split(",")
     subjects = open_subjects(bundles, artefacts, options.device, options.threads, trust_engine=trust)

@@ -41,7 +41,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--untrained", action="store_true", help="random weights instead of a checkpoint")
     parser.add_argument("--joints", type=int, help="refuse a checkpoint with another number of joints")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write")
-    parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
+    parser.add_argument(
+        "--precisions",
+        metavar="NAMES",
+        help=f"comma-separated: {', '.join(PRECISIONS)} (fp32, and native_fp32 where lehrnet's library is)",
+    )
     parser.add_argument(
         "--forms", action="store_true", help="add equal forms of FP32 and FP16 for `lehrnet tune` to choose from"
     )
@@ -56,7 +60,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from ..calibration.budget import Int8Choice
-    from ..export.package import export_bundle, open_checkpoint
+    from ..export.package import default_precisions, export_bundle, open_checkpoint
     from ..export.precisions import equal_forms
     from ..export.report import parity_table
     from ..export.verify import photograph_crops, rungs_of
@@ -74,7 +78,7 @@ def _export(options: argparse.Namespace) -> int:
         frame=options.frame,
     )
     crops = photograph_crops(options.data, checkpoint.spec) if options.data else None
-    precisions = options.precisions.split(",")
+    precisions = options.precisions.split(",") if options.precisions else default_precisions(checkpoint.spec)
     bundle = export_bundle(
         checkpoint,
         options.out,
@@ -184,6 +188,26 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if all(rung.passed for rung in ladder) else CHECK_FAILED
 
 
+def _add_extract(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, nargs="?", help="a bundle; default: that of the shipped weights")
+    parser.add_argument("--artefacts", required=True, metavar="NAMES", help="artefacts to keep, comma-separated")
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+
+
+def _extract(options: argparse.Namespace) -> int:
+    from ..files import refuse_inputs
+    from ..runtime.bundle import extract, open_bundle
+
+    root = bundle_or_default(options.bundle)
+    refuse_inputs({"--out": options.out}, [root])
+    names = options.artefacts.split(",")
+    found = extract(open_bundle(root), names, options.out, overwrite=options.overwrite)
+    size = sum(artefact.bytes for artefact in found.artefacts.values())
+    print(f"{found.root}: {', '.join(found.artefacts)}, {size / 1e6:.1f} MB")
+    return 0
+
+
 COMMANDS = (
     Command("info", "Show parameters and multiply-adds by stage.", "lehrnet info hrnet_w32 --json", _add_info, _info),
     Command(
@@ -206,5 +230,12 @@ COMMANDS = (
         "lehrnet verify bundle --data coco/",
         _add_verify,
         _verify,
+    ),
+    Command(
+        "extract",
+        "Write a smaller bundle with some of a bundle's artefacts, for a device.",
+        "lehrnet extract bundle --artefacts native_fp32 --out device_bundle",
+        _add_extract,
+        _extract,
     ),
 )

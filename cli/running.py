@@ -9,6 +9,7 @@ from .command import CHECK_FAILED, Command, add_running, bundle_or_default, numb
 
 if TYPE_CHECKING:
     from ..runtime.predict import Summary
+    from ..runtime.session import Session
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def _predict(options: argparse.Namespace) -> int:
     from ..runtime.estimator import PoseEstimator
     from ..runtime.predict import FAILURES, LINES, RESULTS, open_source, predict_to_folder
 
-    bundle = bundle_or_default(options.bundle)
+    bundle = bundle_or_default(options.bundle, options.artefact)
     if options.out is not None:
         outputs: dict[str, Path | None] = {f"--out: {name}": options.out / name for name in (RESULTS, LINES, FAILURES)}
         refuse_inputs(outputs, [options.boxes, bundle])
@@ -78,14 +79,14 @@ def _predict(options: argparse.Namespace) -> int:
             lines.seek(0)
             print("[", *(("," if number else "") + line.strip() for number, line in enumerate(lines)), "]", sep="\n")
         else:
-            print(_summary(found, estimator.session.device, options.out))
+            print(_summary(found, estimator.session, options.out))
     return report_bad(found.bad)
 
 
-def _summary(found: "Summary", device: str, out: Path | None) -> str:
+def _summary(found: "Summary", session: "Session", out: Path | None) -> str:
     where = f", written to {out}" if out else "; --out DIR or --json shows them"
     missed = f" ({found.without_boxes} more without boxes)" if found.without_boxes else ""
-    return f"{found.people} people in {found.images} images{missed} by {device}{where}"
+    return f"{found.people} people in {found.images} images{missed} on {session.device} by {session.backend}{where}"
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

@@ -16,12 +16,12 @@ from ..model.network import create_model
 from ..pose.batches import LabelledBatch
 from ..pose.heatmap import DecodeMethod, Frame
 from ..pose.spec import PoseSpec, spec_for
-from ..runtime.backends.operators import MISSING, lacks_library
+from ..runtime.backends.operators import lacks_library, missing_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .native import write_native
+from .native import NATIVE, NATIVE_FRAME, write_native
 from .precisions import GRAPHS, PRECISIONS, PrecisionWriter, WrittenGraph
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
@@ -64,7 +64,7 @@ def export_bundle(
     checkpoint: Checkpoint,
     out: Path,
     *,
-    precisions: Iterable[str] = ("fp32",),
+    precisions: Iterable[str] | None = None,
     calibration: Calibration | None = None,
     whole: bool = False,
     crops: Iterable[LabelledBatch] | None = None,
@@ -74,15 +74,17 @@ def export_bundle(
     """Write a bundle under `out` and return it; nothing is written unless every graph passes the parity ladder.
 
     The ladder runs on batches of `crops`, else on the judged people of `calibration`, else on noise; its results go
-    into the manifest. `whole` adds the graphs from pixels to keypoints. ValueError for unknown precisions, for INT8
-    without calibration, and for a budget that cannot be kept; RuntimeError for a graph that fails the ladder.
+    into the manifest. Without `precisions` it holds FP32: the graph, and the packed network for our CPU engine where
+    the library is here to verify it. `whole` adds the graphs from pixels to keypoints. ValueError for unknown
+    precisions, for INT8 without calibration, and for a budget that cannot be kept; RuntimeError for a graph that fails
+    the ladder.
 
     >>> checkpoint = open_checkpoint(None)  # the shipped weights; a path for yours
     >>> bundle = export_bundle(checkpoint, Path("bundle"))
     >>> bundle.artefacts["fp32"].measured["parity"]["passed"]
     True
     """
-    names = _checked_names(precisions, checkpoint.spec)
+    names = _checked_names(default_precisions(checkpoint.spec) if precisions is None else precisions, checkpoint.spec)
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
@@ -103,6 +105,13 @@ def export_bundle(
     return open_bundle(out)
 
 
+def default_precisions(spec: PoseSpec) -> tuple[str, ...]:
+    """What a bundle of these crops holds where nobody says what it should."""
+    kind = GRAPHS[NATIVE]
+    packed = spec.frame == NATIVE_FRAME and not lacks_library(kind.requires, native=True)
+    return ("fp32", NATIVE) if packed else ("fp32",)
+
+
 def _checked_names(precisions: Iterable[str], spec: PoseSpec) -> tuple[str, ...]:
     """`fp32` and the precisions asked for, each once; ValueError for those that cannot be written here."""
     names = tuple(dict.fromkeys(("fp32", *precisions)))
@@ -110,10 +119,12 @@ def _checked_names(precisions: Iterable[str], spec: PoseSpec) -> tuple[str, ...]
     if unknown:
         raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
     for name in names:
-        if lacks_library(GRAPHS[name].requires):
-            raise ValueError(f"{name} cannot be verified here: {MISSING}")
-        if GRAPHS[name].native and spec.frame != "edges":
-            raise ValueError(f"{name} is for networks of frame 'edges', this one has {spec.frame!r}; leave it out")
+        native = GRAPHS[name].native
+        if lacks_library(GRAPHS[name].requires, native=native):
+            raise ValueError(f"{name} cannot be verified here: {missing_library(native=native)}")
+        if native and spec.frame != NATIVE_FRAME:
+            wanted = f"{NATIVE_FRAME!r}, this one has {spec.frame!r}"
+            raise ValueError(f"{name} is for networks of frame {wanted}; leave it out")
     return names
 
 

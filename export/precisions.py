@@ -90,7 +90,7 @@ def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
         if kind.equal_form
         and kind.precision in precisions
         and not IN_ENGINES_ONLY.intersection(kind.requires)
-        and not lacks_library(kind.requires)
+        and not lacks_library(kind.requires, native=kind.native)
     )
 
 

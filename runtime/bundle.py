@@ -7,8 +7,8 @@ that are hashed are the bytes that are run, and files that the manifest does not
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -39,6 +39,7 @@ plugin for TensorRT; or hardware with BF16. Graphs with one of the last two run 
 IN_ENGINES_ONLY: frozenset[Requirement] = frozenset(("lehrnet_plugin", "bf16"))
 BESIDE_ARTEFACTS = (MANIFEST, "README.md", "pareto.svg", ".DS_Store")
 """Files of a bundle that its manifest does not list; an engine's log is `ENGINE.log`."""
+PACKAGED = Path(__file__).parent / "shipped"
 MAX_REOPENINGS = 20  # retries if a bundle is replaced while it is being opened
 
 
@@ -141,6 +142,11 @@ def open_bundle(root: Path) -> Bundle:
     return unless_replaced(root, open_whole)
 
 
+def packaged_bundle() -> Bundle | None:
+    """The bundle of the shipped weights that `make wheel` puts into the package; None in a checkout."""
+    return read_bundle(PACKAGED) if (PACKAGED / MANIFEST).is_file() else None
+
+
 def unless_replaced(root: Path, opened: Callable[[], T]) -> T:
     """Call `opened()` and return its result; retry if it fails because the bundle was being replaced."""
     for _ in range(MAX_REOPENINGS):
@@ -178,6 +184,20 @@ def new_bundle_folder(root: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"{root} exists already and {refused}")
     with atomic_folder(root, lambda folder: not _why_not_replaceable(folder, overwrite=overwrite)) as unfinished:
         yield unfinished
+
+
+def extract(bundle: Bundle, names: Sequence[str], out: Path, *, overwrite: bool = False) -> Bundle:
+    """Write a bundle under `out` that holds only some of a bundle's artefacts, for a device; return it.
+
+    ValueError for an unknown name and for a file whose hash differs; `overwrite` as for `new_bundle_folder`.
+    """
+    kept = {name: bundle.artefacts[name] for name in names if bundle.path(name)}
+    with new_bundle_folder(out, overwrite=overwrite) as folder:
+        for name, artefact in kept.items():
+            (folder / artefact.file).write_bytes(bundle.read(name))
+        fastest = {device: name for device, name in bundle.fastest.items() if name in kept}
+        write_manifest(replace(bundle, root=folder, artefacts=kept, fastest=fastest))
+    return open_bundle(out)
 
 
 def write_manifest(bundle: Bundle) -> None:

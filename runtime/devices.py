@@ -1,11 +1,17 @@
-"""Names of devices, and a bundle's fastest artefact on a device."""
+"""Names of devices, and which of a bundle's artefacts runs on a device: its default, or the fastest."""
 
+import logging
 import platform
 from pathlib import Path
 
 from ..parsing import device_index
+from .backends.operators import MISSING, lacks_library
 from .bundle import Bundle
 
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+"""Artefact name that stands for the default one: FP32 by our own CPU engine where it can run, else the FP32 graph."""
 FASTEST = "fastest"
 """Artefact name that stands for the fastest one found by `lehrnet tune`."""
 TORCH = "torch"
@@ -37,10 +43,14 @@ def device_name(device: str) -> str:
 
 
 def chosen(bundle: Bundle, artefact: str, device: str) -> str:
-    """Resolve "fastest" to the artefact that `lehrnet tune` found on this device; other names are returned unchanged.
+    """Resolve "auto" and "fastest" to an artefact of the bundle; other names are returned unchanged.
 
-    "auto" looks for the GPU's first, then for the CPU's. ValueError if the bundle was not tuned for the device.
+    "auto" is FP32: on a CPU by our own engine if the bundle has a packed network and the library is here, else the
+    graph. "fastest" is what `lehrnet tune` found on this device; for the device "auto", first the GPU's. ValueError if
+    the bundle was not tuned for the device.
     """
+    if artefact == AUTO:
+        return _default(bundle, device)
     if artefact != FASTEST:
         return artefact
     names = [name for each in (("cuda:0", "cpu") if device == "auto" else (device,)) if (name := _name_if_there(each))]
@@ -51,6 +61,18 @@ def chosen(bundle: Bundle, artefact: str, device: str) -> str:
             f"{bundle.root} was not tuned for {here}, but for {tuned}: lehrnet tune {bundle.root} --device {device}"
         )
     return found
+
+
+def _default(bundle: Bundle, device: str) -> str:
+    """The artefact that runs by default on a device, which the log says where it is not the graph's only choice."""
+    packed = [name for name, each in bundle.artefacts.items() if each.form == "native" and each.precision == "fp32"]
+    on_gpu = _name_if_there("cuda:0") is not None if device == "auto" else device_index(device) is not None
+    if not packed or (on_gpu and "fp32" in bundle.artefacts):
+        return "fp32"
+    if lacks_library(bundle.artefacts[packed[0]].requires, native=True) and "fp32" in bundle.artefacts:
+        log.info("fp32 runs; %s would be faster, but %s", packed[0], MISSING)
+        return "fp32"
+    return packed[0]
 
 
 def _name_if_there(device: str) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from .backends.operators import MISSING, lacks_library
+from .backends.operators import find_library, lacks_library, missing_library, operators_library
 from .bundle import IN_ENGINES_ONLY, Artefact, open_bundle
 from .compatibility import ENGINE_LIBRARIES, Library, Machine, differences
 
@@ -26,7 +26,9 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Check every backend and its requirements; failures are returned as findings, never raised."""
-    return [check() for check in (_onnxruntime_cpu, _onnxruntime_cuda, _torch, _gpu, _tensorrt, _tensorrt_rtx)]
+    return [
+        check() for check in (_own_engine, _onnxruntime_cpu, _onnxruntime_cuda, _torch, _gpu, _tensorrt, _tensorrt_rtx)
+    ]
 
 
 def examine_bundle(root: Path) -> list[Finding]:
@@ -43,8 +45,9 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
         case "graph":
             return _graph(f"bundle: {name}", artefact)
         case "native":
-            works = not lacks_library(("lehrnet_library",))
-            return Finding(f"bundle: {name}", works, f"{artefact.file}, by lehrnet's engine", "" if works else MISSING)
+            works = not lacks_library(artefact.requires, native=True)
+            fix = "" if works else missing_library(native=True)
+            return Finding(f"bundle: {name}", works, f"{artefact.file}, by lehrnet's engine", fix)
     return _engine(f"bundle: {name}", artefact)
 
 
@@ -53,8 +56,10 @@ def _graph(name: str, artefact: Artefact) -> Finding:
     if engines_only:
         build = f"lehrnet build-engine BUNDLE --artefact {Path(artefact.file).stem}"
         return Finding(name, False, f"{artefact.file} runs as an engine only ({', '.join(engines_only)})", build)
-    if lacks_library(artefact.requires):
-        return Finding(name, False, f"{artefact.file} has operators of lehrnet's library", MISSING)
+    if lacks_library(artefact.requires, native=False):
+        return Finding(
+            name, False, f"{artefact.file} has operators of lehrnet's library", missing_library(native=False)
+        )
     runtime = _onnxruntime_cpu()
     return Finding(name, runtime.works, f"{artefact.file}, by ONNX Runtime", runtime.fix)
 
@@ -74,6 +79,16 @@ def _engine(name: str, artefact: Artefact) -> Finding:
     reasons = differences(built, Machine(built.library, version, gpu.compute_capability, gpu.name))
     found = f"{artefact.file}: {'; '.join(reasons)}" if reasons else f"{artefact.file}, on {gpu.name}"
     return Finding(name, not reasons, found, rebuild if reasons else "")
+
+
+def _own_engine() -> Finding:
+    def look() -> str:
+        library = find_library()
+        if library is None:
+            raise RuntimeError("no liblehrnet")
+        return f"{library}, {'with' if operators_library() else 'without'} the operators of fp32_cpu"
+
+    return _looked("lehrnet's CPU engine", look, missing_library(native=True), backend=True)
 
 
 def _onnxruntime_cpu() -> Finding:

@@ -12,6 +12,7 @@ from ..pose.crop import Affines, Image, check_boxes, check_image, crop_people
 from ..pose.points import find_points
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle, unless_replaced
+from .devices import AUTO
 from .inputs import is_on_gpu
 from .session import Session, Trust, open_artefact, open_pipeline
 
@@ -68,7 +69,7 @@ class PoseEstimator:
     def open(
         cls,
         bundle: str | Path,
-        artefact: str = "fp32",
+        artefact: str = AUTO,
         device: str = "auto",
         *,
         threads: int | None = None,
@@ -79,7 +80,8 @@ class PoseEstimator:
         """Open a bundle, after checking its hashes. `flip` also runs each mirrored crop and averages the heatmaps.
 
         `artefact` names the artefact to run: "fp32", "int8", ...; "weights" is PyTorch, "torch_fp16" a fast form of it
-        for GPUs. `fallback` names an artefact to run if the first cannot. `device`: see `open_session`. An engine is
+        for GPUs; "auto" is FP32 by our own engine on a CPU where the bundle and this machine have it, else "fp32".
+        `fallback` names an artefact to run if the first cannot. `device`: see `open_session`. An engine is
         code: it runs only with `trust_engine` True, or with its SHA-256.
         """
         root = Path(bundle)

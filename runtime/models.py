@@ -4,12 +4,13 @@ from pathlib import Path
 
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle
+from .devices import AUTO
 from .session import Session, Trust, open_artefact, open_session
 
 
 def open_model(
     path: Path,
-    artefact: str = "fp32",
+    artefact: str = AUTO,
     device: str = "auto",
     threads: int | None = None,
     *,

@@ -94,7 +94,7 @@ def open_artefact(
     *,
     trust_engine: Trust = False,
 ) -> Session:
-    """Open a bundle's artefact by name, "fastest", or a PyTorch form such as "torch_fp16".
+    """Open a bundle's artefact by name, "auto", "fastest", or a PyTorch form such as "torch_fp16".
 
     If it does not run here, `fallback` is opened instead, with a warning; without a fallback the error is raised.
     """

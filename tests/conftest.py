@@ -45,7 +45,7 @@ def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     pytest.importorskip("onnxsim")
     from lehrnet.export import export_bundle
 
-    return export_bundle(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny").root
+    return export_bundle(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", precisions=["fp32"]).root
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,18 @@
 """The package as a whole: what importing it loads, which floor knows which, and that its wheel works."""
 
+import os
 import shutil
 import subprocess
 import sys
 import venv
 import zipfile
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+
+from lehrnet.runtime.bundle import Artefact, read_bundle, write_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,34 +67,73 @@ def test_the_module_runs_as_the_command() -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout.startswith("lehrnet 0.")
 
 
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return working_tree(ROOT, tmp_path_factory.mktemp("wheel") / "source")
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd, env=environment).stdout
+
+
+def wheel_of(source: Path, folder: Path, **environment: str) -> Path:
+    """A wheel, built as pip builds it."""
+    options = ("--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder))
+    run(sys.executable, "-m", "pip", *options, str(source), cwd=folder, **environment)
+    (wheel,) = folder.glob("lehrnet-*.whl")
+    return wheel
+
+
 @pytest.mark.slow
-def test_the_wheel_works_in_an_empty_environment(tiny_bundle: Path, data_folder: Path, tmp_path: Path) -> None:
-    """Only the core and one backend: no torch, as on a Jetson."""
+def test_the_wheel_needs_only_numpy_and_opencv(
+    source: Path, tiny_checkpoint, tiny_bundle: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    """No ONNX Runtime, no torch and no compiler: the compiled engine and the shipped network are inside."""
+    if shutil.which("c++") is None:
+        pytest.skip("the compiled part takes a C++ compiler")
+    from lehrnet.export.native import NATIVE, write_native
 
-    def run(*command: str) -> str:
-        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
-
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    source = working_tree(ROOT, tmp_path / "source")
-    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source))
-    (wheel,) = tmp_path.glob("lehrnet-*.whl")
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    write_native(tiny_checkpoint.network, shipped / f"{NATIVE}.lehrnet")
+    artefact = Artefact.of(shipped / f"{NATIVE}.lehrnet", requires=("lehrnet_library",))
+    write_manifest(replace(read_bundle(tiny_bundle), root=shipped, artefacts={NATIVE: artefact}))
+    wheel = wheel_of(source, tmp_path, LEHRNET_COMPILE="require", LEHRNET_SHIPPED_BUNDLE=str(shipped))
+    assert "-py3-none-linux_" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
     assert {
-        "lehrnet/cli/__init__.py",
-        "lehrnet/model/forms/deploy.py",
-        "lehrnet/benchmarks/paper/table4_ablation.csv",
+        *("lehrnet/cli/__init__.py", "lehrnet/model/forms/deploy.py", "lehrnet/runtime/liblehrnet.so"),
+        *("lehrnet/benchmarks/paper/table4_ablation.csv", "lehrnet/runtime/shipped/bundle.json"),
     } <= {*names}
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"lehrnet"}
-    assert not [name for name in names if name.startswith("lehrnet/tests/")]
+    assert not [name for name in names if name.startswith(("lehrnet/tests/", "lehrnet/setup.py"))]
 
     venv.create(tmp_path / "empty", with_pip=True)
-    python = str(tmp_path / "empty" / "bin" / "python")
-    run(python, "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), f"{wheel}[cpu]")
-    command = str(tmp_path / "empty" / "bin" / "lehrnet")
+    pip = (str(tmp_path / "empty/bin/python"), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"))
+    run(*pip, str(wheel), cwd=tmp_path)
+    command = str(tmp_path / "empty/bin/lehrnet")
     image = str(data_folder / "images" / "000000000001.jpg")
-    assert "1 people in 1 images" in run(command, "predict", str(tiny_bundle), image, "--out", str(tmp_path / "out"))
-    refused = subprocess.run([command, "info"], capture_output=True, text=True, check=False)
-    assert (refused.returncode, "needs PyTorch" in refused.stderr) == (2, True)
+    bare = {"PATH": "", "HOME": str(tmp_path)}
+    found = run(command, "predict", image, "--out", str(tmp_path / "out"), cwd=tmp_path, **bare)
+    assert "1 people in 1 images on cpu by native" in found
+    for arguments, words in ((("predict", str(tiny_bundle), image), "lehrnet[cpu]"), (("info",), "needs PyTorch")):
+        refused = subprocess.run([command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+    run(*pip, f"{wheel}[cpu]", cwd=tmp_path)
+    assert "by onnxruntime" in run(command, "predict", str(tiny_bundle), image, cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_wheel_is_pure_and_where_one_is_required_the_build_says_so(
+    source: Path, tmp_path: Path
+) -> None:
+    wheel = wheel_of(source, tmp_path, LEHRNET_COMPILE="off")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so") or "shipped" in name]
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        wheel_of(source, tmp_path, LEHRNET_COMPILE="require", CXX="/nowhere/c++")
+    assert "LEHRNET_COMPILE=require, but building liblehrnet.so takes a C++ compiler" in failed.value.stderr
 
 
 def working_tree(checkout: Path, copy: Path) -> Path:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..inputs import check_crops, opened
 from .library import LibrarySession
-from .operators import MISSING, operators_library
+from .operators import MISSING, find_library
 
 
 class NativeSession:
@@ -22,7 +22,7 @@ class NativeSession:
     device = "cpu"
 
     def __init__(self, bundle: Bundle, artefact: str, threads: int | None = None) -> None:
-        library = operators_library()
+        library = find_library()
         if library is None:
             raise RuntimeError(f"{bundle.path(artefact)}: {MISSING}")
         self.spec = bundle.spec

@@ -16,7 +16,7 @@ from ...pose.spec import spec_for
 from ..bundle import INPUT_NAME, OUTPUT_NAME
 from ..inputs import check_crops, opened
 from .onnx_files import reads_other_files
-from .operators import MISSING, operators_library
+from .operators import NO_OPERATORS, operators_library
 
 try:
     import onnxruntime
@@ -158,7 +158,7 @@ def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) ->
     if f"{OPERATORS}:" in refusal:
         library = operators_library()
         if library is None:
-            raise RuntimeError(f"{path}: {MISSING}")
+            raise RuntimeError(f"{path}: {NO_OPERATORS}")
         options.register_custom_ops_library(library)
         return True
     if "QLinear" in refusal:

@@ -1,7 +1,9 @@
 """Where the C++ library of `runtime/embed` is: our CPU engine, and the operators of fp32_cpu for ONNX Runtime."""
 
+import ctypes
 import os
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 
 ENVIRONMENT = "LEHRNET_LIBRARY"
@@ -13,12 +15,16 @@ SYSTEM = tuple(
     for folder in ("lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")
 )
 MISSING = (
-    f"it needs lehrnet's C++ library: `make operators` builds it in the checkout, or set {ENVIRONMENT} to the "
-    f"absolute path of a {NAME}; the fp32 graph runs without it"
+    "it needs lehrnet's C++ library: reinstall lehrnet where CMake and a C++ compiler are, or set "
+    f"{ENVIRONMENT} to the absolute path of a {NAME}; the fp32 graph runs without it"
+)
+NO_OPERATORS = (
+    "it needs lehrnet's C++ library with the operators for ONNX Runtime: `make operators` builds it in the checkout, "
+    f"or set {ENVIRONMENT} to the absolute path of a {NAME} that has them; fp32 and native_fp32 run without them"
 )
 
 
-def operators_library() -> str | None:
+def find_library() -> str | None:
     """Path of the library: $LEHRNET_LIBRARY, else beside this file, else in the system's folders; None if not found.
 
     A library is code, so it is never searched for in the current folder or in a bundle: ValueError if the variable is
@@ -34,6 +40,27 @@ def operators_library() -> str | None:
     return next((str(path) for path in (BESIDE, *SYSTEM) if path.is_file()), None)
 
 
-def lacks_library(requires: Collection[str]) -> bool:
-    """Whether an artefact of these requirements needs the library, and it is not found here."""
-    return "lehrnet_library" in requires and operators_library() is None
+def operators_library() -> str | None:
+    """Path of the library if it was built with the operators for ONNX Runtime; errors as for `find_library`."""
+    path = find_library()
+    return path if path is not None and _has_operators(path) else None
+
+
+def lacks_library(requires: Collection[str], *, native: bool) -> bool:
+    """Whether a packed network (`native`) or a graph of these requirements lacks the library or its operators here."""
+    if "lehrnet_library" not in requires:
+        return False
+    return (find_library() if native else operators_library()) is None
+
+
+def missing_library(*, native: bool) -> str:
+    """What to do about it, for an error message."""
+    return MISSING if native else NO_OPERATORS
+
+
+@lru_cache
+def _has_operators(path: str) -> bool:
+    try:
+        return hasattr(ctypes.CDLL(path), "RegisterCustomOps")
+    except OSError:
+        return False

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lehrnet.runtime.backends.onnxruntime import OnnxSession
-from lehrnet.runtime.bundle import Artefact, new_bundle_folder, open_bundle, read_bundle, write_manifest
+from lehrnet.runtime.bundle import Artefact, extract, new_bundle_folder, open_bundle, read_bundle, write_manifest
 from lehrnet.runtime.session import open_artefact
 
 
@@ -196,3 +196,27 @@ def replace_often(source: Path, root: Path) -> None:
             shutil.copytree(source, folder, dirs_exist_ok=True)
             manifest = json.loads((folder / "bundle.json").read_text())
             (folder / "bundle.json").write_text(json.dumps({**manifest, "note": f"the {number}th"}))
+
+
+class TestExtract:
+    def test_the_smaller_bundle_holds_what_was_named_and_what_concerns_it(
+        self, tiny_bundle: Path, tmp_path: Path
+    ) -> None:
+        tuned = replace(open_bundle(tiny_bundle), fastest={"a": "fp32", "b": "weights"})
+        found = extract(tuned, ["fp32"], tmp_path / "small")
+        assert {path.name for path in found.root.iterdir()} == {"bundle.json", "fp32.onnx"}
+        assert dict(found.artefacts) == {"fp32": tuned.artefacts["fp32"]}
+        assert found.fastest == {"a": "fp32"}
+        assert (found.spec, found.note, found.trained) == (tuned.spec, tuned.note, tuned.trained)
+
+    @pytest.mark.parametrize("harm", ["name", "content"])
+    def test_an_unknown_name_or_a_changed_file_writes_nothing(
+        self, harm: str, tiny_bundle: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(tiny_bundle, tmp_path / "bundle")
+        if harm == "content":
+            (tmp_path / "bundle" / "fp32.onnx").write_bytes(b"another")
+        names = ["fp32"] if harm == "content" else ["fp32", "int4"]
+        with pytest.raises(ValueError, match="has 7 bytes" if harm == "content" else "has no 'int4'"):
+            extract(read_bundle(tmp_path / "bundle"), names, tmp_path / "small")
+        assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

@@ -67,6 +67,7 @@ def test_a_graph_works_where_what_its_manifest_requires_is_there(
 def test_without_any_backend_the_check_fails(monkeypatch, capsys) -> None:
     for module in ("onnxruntime", "torch", "tensorrt", "tensorrt_rtx", "tensorrt_bindings", "tensorrt_rtx_bindings"):
         monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr("lehrnet.runtime.doctor.find_library", lambda: None)
     assert main(["doctor"]) == 1
     assert "pip install" in capsys.readouterr().out
 

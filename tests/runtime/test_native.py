@@ -341,13 +341,27 @@ class TestWithTheLibrary:
         self, exported: Bundle, monkeypatch, capsys
     ) -> None:
         monkeypatch.delenv(ENVIRONMENT)
-        monkeypatch.setattr("lehrnet.runtime.backends.native.operators_library", lambda: None)
-        with pytest.raises(RuntimeError, match="make operators"):
+        monkeypatch.setattr("lehrnet.runtime.backends.native.find_library", lambda: None)
+        with pytest.raises(RuntimeError, match="reinstall lehrnet where CMake and a C\\+\\+ compiler are"):
             open_artefact(exported, NATIVE, "cpu")
         assert open_artefact(exported, NATIVE, "cpu", fallback="fp32").backend == "onnxruntime"
-        monkeypatch.setattr("lehrnet.runtime.backends.operators.operators_library", lambda: None)
+        monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: None)
         main(["doctor", str(exported.root)])
         assert "missing bundle: native_fp32" in capsys.readouterr().out
+
+    def test_it_is_what_a_bundle_holds_and_what_runs_where_nobody_says_otherwise(
+        self, library: Path, tiny_checkpoint, tmp_path: Path, monkeypatch, caplog
+    ) -> None:
+        bundle = export_bundle(tiny_checkpoint, tmp_path / "bundle")
+        assert list(bundle.artefacts) == ["weights", "fp32", NATIVE]
+        with PoseEstimator.open(bundle.root, device="cpu") as estimator:
+            assert estimator.session.backend == "native"
+        monkeypatch.delenv(ENVIRONMENT)
+        monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: None)
+        with caplog.at_level("INFO"), PoseEstimator.open(bundle.root, device="cpu") as estimator:
+            assert estimator.session.backend == "onnxruntime"
+        assert "fp32 runs; native_fp32 would be faster, but it needs lehrnet's C++ library" in caplog.text
+        assert list(export_bundle(tiny_checkpoint, tmp_path / "without").artefacts) == ["weights", "fp32"]
 
     def test_a_network_of_another_frame_is_refused_before_anything_is_written(
         self, library: Path, tiny_checkpoint, tmp_path: Path
@@ -359,7 +373,7 @@ class TestWithTheLibrary:
 
 
 def test_without_the_library_it_is_not_written(tiny_checkpoint, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("lehrnet.runtime.backends.operators.operators_library", lambda: None)
+    monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: None)
     with pytest.raises(ValueError, match="native_fp32 cannot be verified here: it needs lehrnet's C\\+\\+ library"):
         export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=[NATIVE])
     assert list(tmp_path.iterdir()) == []

@@ -16,12 +16,13 @@ def no_library(monkeypatch, tmp_path: Path) -> None:
 
 
 def test_the_environment_comes_first_and_is_held_to_its_word(no_library, monkeypatch, tmp_path: Path) -> None:
-    assert operators.operators_library() is None
+    assert operators.find_library() is None
     monkeypatch.setenv(operators.ENVIRONMENT, str(tmp_path / "lib.so"))
     with pytest.raises(FileNotFoundError, match="where no file is"):
-        operators.operators_library()
+        operators.find_library()
     (tmp_path / "lib.so").touch()
-    assert operators.operators_library() == str(tmp_path / "lib.so")
+    assert operators.find_library() == str(tmp_path / "lib.so")
+    assert operators.operators_library() is None  # it is no library, let alone one with operators
 
 
 def test_a_graph_that_takes_our_operators_says_how_to_build_them(no_library, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lehrnet.parsing import device_index
 from lehrnet.runtime import PoseEstimator
-from lehrnet.runtime.backends.operators import operators_library
+from lehrnet.runtime.backends.operators import find_library
 from lehrnet.runtime.session import open_session
 
 
@@ -154,7 +154,7 @@ def test_threads_are_bounded_by_what_exists(threads: int, tiny_bundle: Path) -> 
 
 
 @pytest.mark.parametrize("library", ["mylib.so", "./mylib.so", "~/mylib.so"])
-def test_the_operators_library_is_never_looked_for_in_the_current_folder(
+def test_the_library_is_never_looked_for_in_the_current_folder(
     library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mylib.so").touch()
@@ -162,9 +162,9 @@ def test_the_operators_library_is_never_looked_for_in_the_current_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LEHRNET_LIBRARY", library)
     with pytest.raises(ValueError, match="expected an absolute path: a library is code"):
-        operators_library()
+        find_library()
     monkeypatch.delenv("LEHRNET_LIBRARY")
-    assert operators_library() != str(tmp_path / "liblehrnet.so")
+    assert find_library() != str(tmp_path / "liblehrnet.so")
 
 
 @pytest.mark.parametrize(
