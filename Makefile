@@ -43,6 +43,7 @@ wheel: build/shipped  ## a wheel for this platform in dist/: the compiled CPU en
 	rm -rf build/lib dist/*.whl
 	LEHRNET_COMPILE=require LEHRNET_SHIPPED_BUNDLE=build/shipped \
 		$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	rm -rf build/lib build/bdist*
 	ls dist/*.whl
 
 build/shipped: $(READY) model/weights/lehrnet_w32.safetensors

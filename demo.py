@@ -12,7 +12,6 @@ from .export.verify import verify_bundle
 from .pose.batches import unlabelled
 from .pose.crop import crop_people
 from .pose.pictures import read_image
-from .runtime.draw import MIN_SCORE
 from .runtime.estimator import PoseEstimator, whole_image
 from .runtime.predict import RESULTS, open_source, picture_name, predict_to_folder
 
@@ -39,7 +38,7 @@ def demo(out: Path, source: Path | None = None, boxes: Path | None = None) -> bo
     ladder = verify_bundle(bundle, crops)
     print(f"2. what the bundle holds against PyTorch on the photograph:\n{parity_table(ladder)}")
 
-    found = predict_to_folder(PoseEstimator.open(bundle.root), people, out, MIN_SCORE)
+    found = predict_to_folder(PoseEstimator.open(bundle.root), people, out)
     print(f"3. keypoints of {found.people} people: {out / RESULTS}")
     print(f"   pictures: {', '.join(str(out / picture_name(people.name(path))) for path in people.pictures)}")
     return all(rung.passed for rung in ladder)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     from ..pose.pictures import MAX_PIXELS
-    from ..runtime.draw import MIN_SCORE
 
     parser.add_argument("bundle", type=Path, nargs="?", help="a bundle; default: that of the shipped weights")
     parser.add_argument(
@@ -33,7 +32,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--nms", action="store_true", help="suppress duplicate people by OKS-NMS")
     parser.add_argument(
-        "--min-score", type=number, default=MIN_SCORE, help="lowest score of a drawn joint (%(default)s)"
+        "--min-score", type=number, help="lowest score of a drawn joint (the network's own: its spec's min_score)"
     )
     parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger images (%(default)s)"

@@ -12,6 +12,7 @@ from .skeleton import Skeleton
 
 COCO_METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 """In the order of COCOeval's keypoint statistics."""
+RIGHT_OKS = 0.5  # of a joint that may be drawn
 DUPLICATE_OKS = 0.9  # HRNet: threshold of OKS-NMS
 
 
@@ -25,15 +26,42 @@ def oks(
 ) -> NDArray[np.float64]:
     """Object keypoint similarity (N,) of points (N, K, 2) with labels (N, K, 3), over the labelled joints.
 
-    exp(-d^2 / (2 area (2 sigma)^2)), averaged (cocodataset.org, keypoint evaluation); `areas` (N,) in px^2. NaN
-    where no joint is labelled.
+    The joints' similarities (`joint_oks`) averaged; `areas` (N,) in px^2. NaN where no joint is labelled.
     """
-    squares = ((points - truth[..., :2]) ** 2).sum(2)
-    variances = (2 * np.array(skeleton.sigmas)) ** 2
-    similar = np.exp(-squares / (2 * variances * (areas[:, None] + np.spacing(1))))
+    similar = joint_oks(points, truth, areas, skeleton)
     labelled = truth[..., 2] > 0
     counts = labelled.sum(1)
     return np.where(counts > 0, (similar * labelled).sum(1) / np.maximum(counts, 1), np.nan)
+
+
+def joint_oks(
+    points: NDArray[np.floating], truth: NDArray[np.floating], areas: NDArray[np.floating], skeleton: Skeleton
+) -> NDArray[np.float64]:
+    """Similarity (N, K) of each joint: exp(-d^2 / (2 area (2 sigma)^2)) (cocodataset.org, keypoint evaluation)."""
+    squares = ((points - truth[..., :2]) ** 2).sum(2)
+    variances = (2 * np.array(skeleton.sigmas)) ** 2
+    return np.exp(-squares / (2 * variances * (areas[:, None] + np.spacing(1))))
+
+
+def confident_score(
+    keypoints: NDArray[np.floating],
+    truth: NDArray[np.floating],
+    areas: NDArray[np.floating],
+    skeleton: Skeleton,
+    precision: float = 0.9,
+) -> float | None:
+    """Lowest score from which on a joint may be drawn: of the labelled joints with it or more, enough are right.
+
+    `keypoints` (N, K, 3) are x, y and score; a joint is right where its similarity is at least 0.5, enough is the share
+    `precision`. None where no score reaches it, as for an untrained network.
+    """
+    labelled = truth[..., 2] > 0
+    scores = keypoints[..., 2][labelled]
+    right = joint_oks(keypoints[..., :2], truth, areas, skeleton)[labelled] >= RIGHT_OKS
+    order = np.argsort(-scores, kind="stable")
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(shares >= precision)
+    return float(scores[order[enough[-1]]]) if len(enough) else None
 
 
 def oks_nms(

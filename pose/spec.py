@@ -29,6 +29,9 @@ class PoseSpec:
     decode: DecodeMethod = "quarter"
     frame: Frame = "edges"
     """How cells, crop and image hang together: that of the code which trained the network."""
+    min_score: float = 0.2
+    """Lowest score of a joint that is drawn: below it the network is unsure. Chosen on held-out people where it was
+    trained here (`metrics.confident_score`)."""
 
     def __post_init__(self) -> None:
         known = SKELETONS.get(self.skeleton.name, self.skeleton)
@@ -46,6 +49,8 @@ class PoseSpec:
             raise ValueError(f"mean {self.mean}, std {self.std}: expected three finite numbers each")
         if self.decode not in DECODE_METHODS:
             raise ValueError(f"decode is {self.decode!r}, expected one of {', '.join(DECODE_METHODS)}")
+        if not 0 <= self.min_score <= LARGEST_FACTOR:
+            raise ValueError(f"min_score is {self.min_score}, expected 0 to {LARGEST_FACTOR}")
         if self.frame not in FRAMES:
             raise ValueError(f"frame is {self.frame!r}, expected one of {', '.join(FRAMES)}")
 

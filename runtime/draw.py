@@ -6,17 +6,17 @@ from numpy.typing import NDArray
 
 from ..pose.crop import Image
 from ..pose.skeleton import Skeleton
+from ..pose.spec import PoseSpec
 from .estimator import Poses
 
 LEFT, RIGHT, MIDDLE = (60, 160, 255), (255, 170, 60), (90, 220, 90)  # BGR: orange, blue, green
-MIN_SCORE = 0.2  # lowest score of a drawn joint
 SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 px
 
 
-def draw_poses(image: Image, poses: Poses, skeleton: Skeleton, min_score: float = MIN_SCORE) -> Image:
+def draw_poses(image: Image, poses: Poses, skeleton: Skeleton, min_score: float = PoseSpec.min_score) -> Image:
     """A copy of the BGR `image` with each person's joints and limbs; orange is the person's left, blue the right.
 
-    Joints with a score below `min_score`, and their limbs, are not drawn.
+    Joints with a score below `min_score`, and their limbs, are not drawn; the network's own is `spec.min_score`.
     """
     canvas = image.copy()
     for points, scores, box in zip(poses.xy, poses.score, poses.boxes, strict=True):

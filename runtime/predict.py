@@ -197,7 +197,7 @@ def predict_to_folder(
     estimator: PoseEstimator,
     source: Source,
     out: Path | None,
-    min_score: float,
+    min_score: float | None = None,
     *,
     nms: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -314,9 +314,13 @@ def write_results(path: Path, results: list[dict[str, Any]]) -> None:
     write_text(path, json.dumps(results) + "\n")
 
 
-def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, min_score: float) -> None:
-    """Draw the skeletons on the image and write it to `path`, whose suffix selects the format."""
-    drawn = draw_poses(prediction.image, prediction.poses, estimator.spec.skeleton, min_score)
+def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, min_score: float | None) -> None:
+    """Draw the skeletons on the image and write it to `path`, whose suffix selects the format.
+
+    Joints below `min_score`, or below the network's own where it is None, are left out.
+    """
+    lowest = estimator.spec.min_score if min_score is None else min_score
+    drawn = draw_poses(prediction.image, prediction.poses, estimator.spec.skeleton, lowest)
     done, encoded = cv2.imencode(path.suffix, drawn)
     if not done:
         raise RuntimeError(f"OpenCV could not encode {path}")

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from .loss import heatmap_loss
 from .processes import Processes
 from .recipe import Recipe, is_whole
 from .state import naming_state, read_state
-from .validate import FIGURE, held_out_metrics
+from .validate import FIGURE, MIN_SCORE, held_out_metrics
 
 STATE, LAST, BEST, LOG = "state.pt", "last.safetensors", "best.safetensors", "log.jsonl"
 LARGEST_SEED = 2**63 - 1  # torch's
@@ -243,9 +243,12 @@ class Trainer:
         better = found > self.best
         self.best = max(self.best, found)
         note = f"step {self.step} of {self.steps}" + (f", held-out {FIGURE} {found:.4f}" if figures else "")
-        save_checkpoint(self.run.out / LAST, Checkpoint(self.kept, self.recipe.spec, note))
+        spec = self.recipe.spec
+        if figures and not math.isnan(figures[MIN_SCORE]):
+            spec = replace(spec, min_score=round(figures[MIN_SCORE], 3))
+        save_checkpoint(self.run.out / LAST, Checkpoint(self.kept, spec, note))
         if better:
-            save_checkpoint(self.run.out / BEST, Checkpoint(self.kept, self.recipe.spec, note))
+            save_checkpoint(self.run.out / BEST, Checkpoint(self.kept, spec, note))
         self._save_state()
 
     def _save_state(self) -> None:

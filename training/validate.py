@@ -7,19 +7,21 @@ import torch
 from torch import Tensor
 
 from ..pose.evaluate import metrics_by_person
-from ..pose.metrics import COCO_METRICS
+from ..pose.metrics import COCO_METRICS, confident_score
 from ..pose.points import crop_points
 from .batches import Batches
 from .processes import Processes
 
-FIGURE = COCO_METRICS[0]
+FIGURE, MIN_SCORE = COCO_METRICS[0], "min_score"
 
 
 @torch.inference_mode()
 def held_out_metrics(
     heatmaps_of: Callable[[Tensor], Tensor], people: Batches, size: int, processes: Processes | None = None
 ) -> dict[str, float]:
-    """COCO metrics on held-out people in batches of `size`; the result does not depend on the number of processes.
+    """COCO metrics on held-out people in batches of `size`, and the lowest score of a joint that may be drawn.
+
+    The result does not depend on the number of processes.
 
     Each person is an image of its own with the labelled box. AP(M) and AP(L) refer to areas in px of the stored crop;
     `lehrnet evaluate` computes them on the photographs.
@@ -32,4 +34,7 @@ def held_out_metrics(
     gathered = [part for share in processes.gather(parts) for part in share]
     rows, points, truth, areas = (np.concatenate([part[index] for part in gathered]) for index in range(4))
     order = np.argsort(rows)
-    return metrics_by_person(points[order], truth[order], areas[order], people.spec)
+    points, truth, areas = points[order], truth[order], areas[order]
+    confident = confident_score(points, truth, areas, people.spec.skeleton)
+    figures = metrics_by_person(points, truth, areas, people.spec)
+    return {**figures, MIN_SCORE: float("nan") if confident is None else confident}

@@ -41,6 +41,7 @@ class _Info(ctypes.Structure):
         ("limbs", ctypes.POINTER(ctypes.c_int32)),
         *((name, ctypes.c_int32) for name in ("input_height", "input_width", "heatmap_height", "heatmap_width")),
         ("max_batch", ctypes.c_int32),
+        ("min_score", ctypes.c_float),
     )
 
 

@@ -1,4 +1,6 @@
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from lehrnet.pose.data import PoseData
 from lehrnet.pose.evaluate import evaluate
 from lehrnet.pose.frame import crop_to_cells, person_affines
 from lehrnet.pose.heatmap import encode
-from lehrnet.pose.metrics import COCO_METRICS, coco_metrics, mpii_metrics, oks, oks_nms, pck
+from lehrnet.pose.metrics import COCO_METRICS, coco_metrics, confident_score, mpii_metrics, oks, oks_nms, pck
 from lehrnet.pose.skeleton import COCO17
 from lehrnet.pose.spec import COCO
 
@@ -229,3 +231,31 @@ def test_mpii_leaves_pelvis_and_thorax_out_of_the_mean() -> None:
         "mean": 1.0,
         "mean@0.1": 1.0,
     }
+
+
+class TestConfidentScore:
+    """Five people of one joint each; the others are not labelled."""
+
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+
+    def score_for(self, off_px: Sequence[float], precision: float = 0.75) -> float | None:
+        truth = np.zeros((5, 17, 3))
+        truth[:, 5] = (50, 50, 2)
+        found = np.zeros((5, 17, 3))
+        found[:, 5, :2] = 50 + np.array(off_px)[:, None]
+        found[:, 5, 2] = self.scores
+        found[:, 9, 2] = 5.0  # high, but without a label it says nothing
+        return confident_score(found, truth, np.full(5, 100.0**2), COCO17, precision)
+
+    def test_it_is_the_lowest_score_from_which_on_enough_are_right(self) -> None:
+        assert self.score_for([0, 0, 90, 0, 90]) == 0.6  # 1, 2 of 2, 2 of 3, 3 of 4, 3 of 5
+        assert self.score_for([0, 0, 0, 0, 0]) == 0.5
+        assert self.score_for([0, 0, 90, 0, 90], precision=0.9) == 0.8
+
+    def test_without_enough_that_are_right_there_is_none(self) -> None:
+        assert self.score_for([90] * 5) is None
+
+    def test_a_joint_is_right_within_half_its_similarity(self) -> None:
+        limit = math.sqrt(2 * math.log(2)) * 2 * COCO17.sigmas[5] * 100 / math.sqrt(2)  # along x and along y
+        assert self.score_for([limit * 0.99] * 5) == 0.5
+        assert self.score_for([limit * 1.01] * 5) is None

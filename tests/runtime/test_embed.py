@@ -15,6 +15,7 @@ from lehrnet.pose.coco import read_coco
 from lehrnet.pose.crop import crop_people
 from lehrnet.pose.heatmap import DECODE_METHODS
 from lehrnet.pose.pictures import read_image
+from lehrnet.pose.spec import PoseSpec
 from lehrnet.runtime import PoseEstimator
 from lehrnet.runtime.backends.library import LibrarySession
 from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, ROOT, build, fetch_headers, run
@@ -64,9 +65,11 @@ def test_an_installed_copy_serves_a_c_program(installed: Path, kind: str, tiny_b
     program, runtime = tmp_path / "pose_image", str(wheels_library())
     found = json.loads(run(program, tiny_bundle, tmp_path / "picture.ppm", LEHRNET_ONNXRUNTIME=runtime))
     wanted = PoseEstimator.open(tiny_bundle, device="cpu")(image)
-    points = np.array([list(person.values()) for person in found])
+    points = np.array([[joint[:3] for joint in person.values()] for person in found])
+    sure = np.array([[joint[3] for joint in person.values()] for person in found])
     np.testing.assert_allclose(points[..., :2], wanted.xy, atol=0.01)
     np.testing.assert_allclose(points[..., 2], wanted.score, atol=1e-3)
+    assert (sure == (points[..., 2] >= PoseSpec.min_score)).all()
     done = subprocess.run([program, tmp_path, tmp_path / "picture.ppm"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "NOT_FOUND: no bundle at" in done.stderr

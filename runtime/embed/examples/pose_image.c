@@ -1,4 +1,5 @@
 /* pose_image BUNDLE PICTURE.ppm [x1 y1 x2 y2 ...]: the people in boxes, or one who fills the picture, as JSON.
+ * Of each joint x, y, the score, and whether the network is sure of it (info.min_score).
  *
  * A binary PPM (P6) is what `convert photo.jpg photo.ppm` or `ffmpeg -i photo.jpg photo.ppm` makes.
  */
@@ -75,8 +76,8 @@ int main(int count, char **arguments) {
         printf("%s{", person ? ",\n " : "");
         for (size_t joint = 0; joint < joints; ++joint) {
             const lehrnet_keypoint *point = &found[person * joints + joint];
-            printf("%s\"%s\": [%.3f, %.3f, %.4f]", joint ? ", " : "", info.joint_names[joint], point->x, point->y,
-                   point->score);
+            printf("%s\"%s\": [%.3f, %.3f, %.4f, %s]", joint ? ", " : "", info.joint_names[joint], point->x, point->y,
+                   point->score, point->score >= info.min_score ? "true" : "false");
         }
         printf("}");
     }

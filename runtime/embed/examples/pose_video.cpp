@@ -12,11 +12,9 @@
 
 namespace {
 
-constexpr float VISIBLE = 0.2f;
-
 void draw(cv::Mat& frame, const lehrnet_info& info, const lehrnet::Keypoint* person) {
     const auto place = [person](std::int32_t joint) { return cv::Point2f(person[joint].x, person[joint].y); };
-    const auto visible = [person](std::int32_t joint) { return person[joint].score > VISIBLE; };
+    const auto visible = [&](std::int32_t joint) { return person[joint].score >= info.min_score; };
     for (std::int32_t i = 0; i < info.limb_count; ++i) {
         const std::int32_t from = info.limbs[2 * i], to = info.limbs[2 * i + 1];
         if (visible(from) && visible(to)) cv::line(frame, place(from), place(to), {0, 200, 255}, 2, cv::LINE_AA);

@@ -130,6 +130,7 @@ typedef struct lehrnet_info {
     int32_t input_height, input_width;     /* of a crop, px */
     int32_t heatmap_height, heatmap_width; /* cells */
     int32_t max_batch;
+    float min_score; /* of a joint: below it the network is unsure, and drawings leave the joint out */
 } lehrnet_info;
 
 typedef struct lehrnet_session lehrnet_session;

@@ -22,6 +22,7 @@ struct Spec {
     double padding = 0;
     std::array<double, 3> mean{}, std{};  // of RGB between 0 and 1
     std::int32_t decode = QUARTER;  // a DecodeMethod
+    float min_score = 0.2f;         // of a joint that is drawn; older manifests have none
 
     int heatmap_height() const { return input_height / 4; }
     int heatmap_width() const { return input_width / 4; }

@@ -166,6 +166,9 @@ Spec spec_in(const json::Value& pose) {
     spec.decode_name = field(pose, "decode", [](const auto& value) { return one_of(value, {"quarter", "dark", "udp"}); });
     spec.decode = decode_of(spec.decode_name);
     if (pose.has("frame")) field(pose, "frame", frame_in);
+    if (pose.has("min_score")) {
+        spec.min_score = field(pose, "min_score", [](const auto& value) { return static_cast<float>(value.number(0, 1000)); });
+    }
     return spec;
 }
 

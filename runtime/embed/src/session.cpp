@@ -174,6 +174,7 @@ void Session::describe(lehrnet_info& info) const {
     info.heatmap_height = spec().heatmap_height();
     info.heatmap_width = spec().heatmap_width();
     info.max_batch = max_batch_;
+    info.min_score = spec().min_score;
 }
 
 void Session::run_many(const lehrnet_item* items, std::size_t item_count, lehrnet_keypoint* keypoints,

@@ -215,6 +215,7 @@ void a_session_describes_itself(lehrnet_session* session) {
     CHECK(info.limb_count == 19 && info.limbs[0] == 15 && info.limbs[1] == 13);
     CHECK(info.input_height == 64 && info.input_width == 32 && info.heatmap_height == 16 && info.heatmap_width == 8);
     CHECK(std::string(info.note) == "golden file, caf\xc3\xa9" && info.trained == 0);
+    CHECK(info.min_score == 0.2f);
     CHECK(std::string(info.backend) == "fake" && std::string(info.decode) == "quarter");
     for (int status = 0; status <= LEHRNET_INTERNAL; ++status) {
         CHECK(std::string(lehrnet_status_name(static_cast<lehrnet_status>(status))) != "unknown status");
