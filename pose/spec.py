@@ -71,9 +71,15 @@ COCO = PoseSpec()
 MPII = PoseSpec(skeleton=MPII16, input_size=(256, 256))
 
 
-def spec_for(joints: int) -> PoseSpec:
-    """The usual spec of a network with that many joints."""
+def spec_for(joints: int, skeleton: Skeleton | None = None) -> PoseSpec:
+    """The usual spec of a network with that many joints, or with those of `skeleton`."""
+    if skeleton is not None:
+        if len(skeleton) != joints:
+            raise ValueError(f"the network has {joints} joints, but {skeleton.name} has {len(skeleton)}")
+        return MPII if skeleton == MPII16 else PoseSpec(skeleton)
     for spec in (COCO, MPII):
         if len(spec.skeleton) == joints:
             return spec
-    raise ValueError(f"no skeleton has {joints} joints; expected 17 (COCO) or 16 (MPII)")
+    raise ValueError(
+        f"no usual skeleton has {joints} joints (COCO's has 17, MPII's 16): name the joints with --skeleton FILE"
+    )

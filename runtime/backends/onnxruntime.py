@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ...parsing import device_index
 from ...pose.heatmap import HEATMAP_STRIDE
-from ...pose.spec import spec_for
+from ...pose.skeleton import numbered_skeleton
+from ...pose.spec import PoseSpec, spec_for
 from ..bundle import INPUT_NAME, OUTPUT_NAME
 from ..inputs import check_crops, opened
 from .onnx_files import reads_other_files
@@ -53,7 +54,7 @@ class OnnxSession:
         if gpu is not None and CUDA not in self._session.get_providers():
             raise RuntimeError(f"ONNX Runtime found no usable CUDA for {device}; use device cpu or mend the driver")
         self._batch, joints, input_size = _contract(path, self._session.get_inputs(), self._session.get_outputs())
-        self._path, self.spec = path, replace(spec_for(joints), input_size=input_size)
+        self._path, self.spec = path, replace(_usual_spec(joints), input_size=input_size)
         self._heatmaps = (joints, *(side // HEATMAP_STRIDE for side in input_size))
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -151,6 +152,14 @@ def _contract(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tupl
             f"expected N x K x {wanted[0]} x {wanted[1]} with a fixed K"
         )
     return (batch if isinstance(batch, int) else None), joints, (height, width)
+
+
+def _usual_spec(joints: int) -> PoseSpec:
+    """A bare file says only how many joints there are: COCO's, MPII's, or joints that nobody named."""
+    try:
+        return spec_for(joints)
+    except ValueError:
+        return PoseSpec(numbered_skeleton(joints))
 
 
 def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) -> bool:
