@@ -116,24 +116,25 @@ std::vector<std::string> joints_in(const json::Value& value) {
         wrong("expected 1 to " + std::to_string(MOST_JOINTS) + ", found " + std::to_string(items.size()));
     }
     std::vector<std::string> found;
-    for (const json::Value& item : items) found.push_back(name_in(item));
+    for (const json::Value& item : items) {
+        found.push_back(name_in(item));
+        if (std::count(found.begin(), found.end(), found.back()) > 1) {
+            wrong("expected each name once, found \"" + clipped(found.back()) + "\" twice");
+        }
+    }
     return found;
 }
 
-// The manifest's words about a body against our own.
+// What the manifest says of a body that we know, against our own; another skeleton is the manifest's alone.
 void check_skeleton(const Spec& spec) {
-    std::string names;
     for (const Skeleton& known : skeletons()) {
-        names += (names.empty() ? "" : " or ") + std::string(known.name);
         if (spec.skeleton != known.name) continue;
         if (!std::equal(spec.joints.begin(), spec.joints.end(), known.joints.begin(), known.joints.end())) {
             wrong("its " + std::to_string(spec.joints.size()) + " joints are not " + std::string(known.name) + "'s " +
                   std::to_string(known.joints.size()) + " in their order");
         }
         if (spec.flip_pairs != known.flip_pairs) wrong("its flip_pairs are not " + std::string(known.name) + "'s");
-        return;
     }
-    wrong("name: expected " + names + ", found \"" + clipped(spec.skeleton) + "\"");
 }
 
 void take_skeleton(Spec& spec, const json::Value& skeleton) {
