@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..files import atomic_file
 from ..parsing import LONGEST_TEXT, naming, parse, parse_json, printable
-from ..pose.heatmap import DecodeMethod, Frame
+from ..pose.heatmap import HEATMAP_STRIDE, DecodeMethod, Frame
 from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec, spec_for
 from .config import DEFAULT_VARIANT, NetworkConfig, variant
@@ -49,6 +49,10 @@ class Checkpoint:
         joints, expected = self.network.config.joints, len(self.spec.skeleton)
         if joints != expected:
             raise ValueError(f"the network has {joints} joints, but {self.spec.skeleton.name} has {expected}")
+        if self.spec.stride != HEATMAP_STRIDE:
+            raise ValueError(
+                f"the spec has a stride of {self.spec.stride}, but networks of this family {HEATMAP_STRIDE}"
+            )
 
 
 @dataclass(frozen=True)

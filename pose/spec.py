@@ -4,10 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..parsing import parse
-from .heatmap import DECODE_METHODS, FRAMES, DecodeMethod, Frame
+from .heatmap import DECODE_METHODS, FRAMES, HEATMAP_STRIDE, DecodeMethod, Frame
 from .skeleton import COCO17, MPII16, SKELETONS, Skeleton, skeleton_named
 
 LARGEST_SIDE = 4096  # px: no crop of one person needs more, and a file must not ask for any memory
+LARGEST_STRIDE = 16  # px; the smallest crop then has two cells each way
 LARGEST_FACTOR = 1000  # of padding, sigma and normalization
 
 
@@ -29,6 +30,8 @@ class PoseSpec:
     decode: DecodeMethod = "quarter"
     frame: Frame = "edges"
     """How cells, crop and image hang together: that of the code which trained the network."""
+    stride: int = HEATMAP_STRIDE
+    """Px of the crop that a cell has, on each axis."""
 
     def __post_init__(self) -> None:
         known = SKELETONS.get(self.skeleton.name, self.skeleton)
@@ -37,6 +40,10 @@ class PoseSpec:
         sides = self.input_size
         if len(sides) != 2 or not all(_is_side(side) for side in sides):
             raise ValueError(f"input size is {sides}, expected (height, width) in multiples of 32 up to {LARGEST_SIDE}")
+        if not 1 <= self.stride <= LARGEST_STRIDE or any(side % self.stride for side in sides):
+            raise ValueError(
+                f"stride is {self.stride}, expected a divisor of the input size from 1 to {LARGEST_STRIDE}"
+            )
         if not all(0 < value <= LARGEST_FACTOR for value in (self.padding, self.sigma, *self.std)):
             raise ValueError(
                 f"padding {self.padding}, sigma {self.sigma}, std {self.std}: "
@@ -48,6 +55,11 @@ class PoseSpec:
             raise ValueError(f"decode is {self.decode!r}, expected one of {', '.join(DECODE_METHODS)}")
         if self.frame not in FRAMES:
             raise ValueError(f"frame is {self.frame!r}, expected one of {', '.join(FRAMES)}")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of a heatmap in cells."""
+        return self.input_size[0] // self.stride, self.input_size[1] // self.stride
 
     def facts(self) -> dict[str, Any]:
         """For JSON: a skeleton of lehrnet's by its name, any other whole."""

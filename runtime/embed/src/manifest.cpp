@@ -147,11 +147,18 @@ void take_skeleton(Spec& spec, const json::Value& skeleton) {
     check_skeleton(spec);
 }
 
-// Other frames (HRNet's, UDP's) are read by lehrnet in Python only.
-std::string frame_in(const json::Value& value) {
-    const std::string& frame = value.string();
-    if (frame != "edges") wrong("this library reads \"edges\" alone, found \"" + clipped(frame) + "\": run it from Python");
-    return frame;
+std::int32_t frame_in(const json::Value& value) {
+    const std::string frame = one_of(value, {"edges", "hrnet", "udp"});
+    return frame == "edges" ? FRAME_EDGES : frame == "hrnet" ? FRAME_HRNET : FRAME_UDP;
+}
+
+// Whole cells fill the crop, at least two each way.
+int stride_in(const json::Value& value, const Spec& spec) {
+    const int stride = static_cast<int>(value.integer(1, 16));
+    if (spec.input_height % stride || spec.input_width % stride) {
+        wrong("expected a divisor of the input size, found " + std::to_string(stride));
+    }
+    return stride;
 }
 
 DecodeMethod decode_of(const std::string& name) { return name == "quarter" ? QUARTER : name == "dark" ? DARK : UDP; }
@@ -166,7 +173,7 @@ Spec spec_in(const json::Value& pose) {
     if (pose.has("sigma")) field(pose, "sigma", [](const auto& value) { return value.number(1e-3, 1000); });
     spec.decode_name = field(pose, "decode", [](const auto& value) { return one_of(value, {"quarter", "dark", "udp"}); });
     spec.decode = decode_of(spec.decode_name);
-    if (pose.has("frame")) field(pose, "frame", frame_in);
+    if (pose.has("frame")) spec.frame = field(pose, "frame", frame_in);
     return spec;
 }
 
@@ -229,9 +236,11 @@ Manifest manifest_in(const json::Value& content, const std::string& precision, c
     field(content, "output", [&](const auto& output) {
         manifest.output_name = field(output, "name", name_in);
         field(output, "layout", [](const auto& value) { return one_of(value, {"NCHW"}); });
-        field(output, "stride", [](const auto& value) { return value.integer(4, 4); });
     });
     manifest.spec = field(content, "pose", spec_in);
+    field(content, "output", [&](const auto& output) {
+        manifest.spec.stride = field(output, "stride", [&](const auto& value) { return stride_in(value, manifest.spec); });
+    });
     field(content, "artefacts", [&](const auto& artefacts) {
         const json::Value& artefact = artefact_of(artefacts, precision, name);
         try {
