@@ -9,7 +9,7 @@ from .graph import Graph, read_graph
 from .judge import Judge
 from .observers import DEFAULT_METHOD, Method
 from .ranges import Ranges, collect_ranges, read_ranges
-from .samples import CALIBRATION_PEOPLE, JUDGED_PEOPLE, Sample, divide, read_people
+from .samples import CALIBRATION_PEOPLE, FEWEST_PEOPLE, JUDGED_PEOPLE, Sample, divide, read_people
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Calibration:
         """The samples to collect ranges on and to judge on, disjoint; ValueError without a data folder."""
         if self.folder is None:
             raise ValueError("there is nobody to calibrate on: name a data folder with --calibration FOLDER")
-        people = read_people(self.folder, spec, held_out=self.held_out)
+        fewest = min(FEWEST_PEOPLE, self.people + self.judged)  # whoever asks for fewer gets them
+        people = read_people(self.folder, spec, held_out=self.held_out, fewest=fewest)
         return divide(people, self.people, self.judged, self.seed)
 
 

@@ -46,20 +46,20 @@ class Sample:
         }
 
 
-def read_people(folder: Path, spec: PoseSpec, *, held_out: bool = False) -> PoseData:
+def read_people(folder: Path, spec: PoseSpec, *, held_out: bool = False, fewest: int = FEWEST_PEOPLE) -> PoseData:
     """Read the people of a COCO or an MPII folder, sorted by image: those with keypoints, or all if none has any.
 
     `held_out` takes only the images that training leaves out (`pose.data.is_held_out`). ValueError for fewer than
-    FEWEST_PEOPLE people, or for labels of another skeleton.
+    `fewest` people, or for labels of another skeleton.
     """
     people = labels.read_people(folder, spec, purpose="train")
     people = people.with_keypoints() if len(people.with_keypoints()) else people
     if held_out:
         people = people.take(np.array([is_held_out(people.images[image]) for image in people.image_of], bool))
-    if len(people) < FEWEST_PEOPLE:
+    if len(people) < fewest:
         raise ValueError(
             f"{folder} has {len(people)} people{' who are held out' if held_out else ''}, expected at least "
-            f"{FEWEST_PEOPLE}: calibrate on photographs like those that the network will see"
+            f"{fewest}: calibrate on photographs like those that the network will see"
         )
     return people.take(np.argsort(people.image_of, kind="stable"))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .command import number, size
+from .command import add_skeleton, number, size
 
 if TYPE_CHECKING:
     from ..calibration.calibrate import Calibration
@@ -26,13 +26,14 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=size, metavar="HxW", help="input size that a plain state dict was trained at")
     parser.add_argument("--decode", choices=DECODE_METHODS, help="decoding of a plain state dict's heatmaps")
     parser.add_argument("--frame", choices=FRAMES, help="frame of a plain state dict's heatmaps and crops")
+    add_skeleton(parser, "the checkpoint's own, or COCO's or MPII's by their number")
 
 
 def inputs_of(options: argparse.Namespace) -> list[Path | None]:
     """Input files that must not be overwritten: the checkpoint and the calibration data."""
     from ..model.checkpoint import DEFAULT_WEIGHTS
 
-    return [options.checkpoint or DEFAULT_WEIGHTS, options.calibration]
+    return [options.checkpoint or DEFAULT_WEIGHTS, options.calibration, options.skeleton]
 
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from ..parsing import printable
 
 if TYPE_CHECKING:
     from ..pose.batches import BadPicture
+    from ..pose.skeleton import Skeleton
 
 CHECK_FAILED, BAD_INPUT, OUR_FAULT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 """Exit codes: a check or some items failed, invalid input, a bug in lehrnet, SIGINT, SIGTERM."""
@@ -110,6 +111,23 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument("--threads", type=int, help="number of CPU threads")
     add_trust(parser)
+
+
+def add_skeleton(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the file that names the joints."""
+    parser.add_argument(
+        "--skeleton",
+        type=Path,
+        metavar="FILE",
+        help=f"joints, limbs and mirror pairs: JSON, TOML or a COCO label file; default: {default}",
+    )
+
+
+def skeleton_of(options: argparse.Namespace) -> "Skeleton | None":
+    """The skeleton of --skeleton; None without it."""
+    from ..pose.skeleton_files import read_skeleton
+
+    return None if options.skeleton is None else read_skeleton(options.skeleton)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

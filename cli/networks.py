@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, bundle_or_default, number, renamed, size
+from .command import CHECK_FAILED, Command, bundle_or_default, number, renamed, size, skeleton_of
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +76,7 @@ def _export(options: argparse.Namespace) -> int:
         size=options.size,
         decode=options.decode,
         frame=options.frame,
+        skeleton=skeleton_of(options),
     )
     crops = photograph_crops(options.data, checkpoint.spec) if options.data else None
     precisions = options.precisions.split(",") if options.precisions else default_precisions(checkpoint.spec)
@@ -131,7 +132,12 @@ def _finetune(options: argparse.Namespace) -> int:
     tuning = Tuning(options.steps, options.batch, options.lr, options.seed)
     refuse_inputs({"--out": options.out, "--result": options.result}, inputs_of(options))
     checkpoint = open_checkpoint(
-        options.checkpoint, network=options.network, size=options.size, decode=options.decode, frame=options.frame
+        options.checkpoint,
+        network=options.network,
+        size=options.size,
+        decode=options.decode,
+        frame=options.frame,
+        skeleton=skeleton_of(options),
     )
     with tqdm(total=tuning.steps, desc="fine-tuning", unit="step", disable=None) as bar:
 
@@ -144,7 +150,8 @@ def _finetune(options: argparse.Namespace) -> int:
         )
     facts = {name: drift.facts() for name, drift in zip(("before", "after"), drifts, strict=True)}
     if options.result:
-        write_result(options.result, "lehrnet finetune --calibration FOLDER --out CHECKPOINT", facts)
+        noted = {**facts, "note": checkpoint.spec.skeleton.oks_note}
+        write_result(options.result, "lehrnet finetune --calibration FOLDER --out CHECKPOINT", noted)
     if options.json:
         print(json.dumps(facts))
     else:
@@ -182,7 +189,9 @@ def _verify(options: argparse.Namespace) -> int:
     facts = [rung.facts() for rung in ladder]
     if options.result:
         write_result(
-            options.result, "lehrnet verify BUNDLE --data FOLDER", {"variant": bundle.variant, "ladder": facts}
+            options.result,
+            "lehrnet verify BUNDLE --data FOLDER",
+            {"variant": bundle.variant, "ladder": facts, "note": bundle.spec.skeleton.oks_note},
         )
     print(json.dumps(facts) if options.json else parity_table(ladder))
     return 0 if all(rung.passed for rung in ladder) else CHECK_FAILED

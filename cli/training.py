@@ -5,7 +5,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .command import CHECK_FAILED, Command, add_device, add_running, folders, number, renamed, report_bad, shares, size
+from .command import (
+    CHECK_FAILED,
+    Command,
+    add_device,
+    add_running,
+    add_skeleton,
+    folders,
+    number,
+    renamed,
+    report_bad,
+    shares,
+    size,
+    skeleton_of,
+)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +46,9 @@ def _data(options: argparse.Namespace) -> int:
 def _add_pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="FOLDER[,FOLDER]", help="COCO or MPII data folders")
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder to write")
-    parser.add_argument("--recipe", default="coco", help="recipe that defines input size and skeleton (%(default)s)")
+    parser.add_argument("--recipe", default="coco", help="recipe that defines the input size (%(default)s)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="input size; default: the recipe's")
+    add_skeleton(parser, "that of the label files")
     parser.add_argument(
         "--split", help="split of the data folders, such as val2017 (default: the one that begins with train)"
     )
@@ -45,7 +60,10 @@ def _pack(options: argparse.Namespace) -> int:
 
     sources = folders(options.data)
     refuse_inputs({"--out": options.out}, [*sources])
-    packed = pack_folders(sources, options.out, recipe_named(options.recipe).spec, options.split)
+    spec = recipe_named(options.recipe).spec
+    if options.size:
+        spec = replace(spec, input_size=options.size)
+    packed = pack_folders(sources, options.out, spec, options.split, skeleton_of(options))
     without = f", without those of {len(packed.bad)} bad images" if packed.bad else ""
     print(f"{options.out}: {packed.people} people{without}")
     return CHECK_FAILED if packed.bad else 0
@@ -58,6 +76,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default="coco", help="coco or mpii (of the paper), short or quick (%(default)s)")
     parser.add_argument("--network", metavar="VARIANT", help="variant, see `lehrnet info`; default: that of --start")
     parser.add_argument("--size", type=size, metavar="HxW", help="input size; default: the recipe's")
+    add_skeleton(parser, "that of the data")
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--batch", type=int, help="people per step; default: the recipe's")
     parser.add_argument("--lr", type=number, help="learning rate; default: the recipe's")
@@ -106,6 +125,7 @@ def _train(options: argparse.Namespace) -> int:
         start=options.start,
         mix=options.mix,
         split=options.split,
+        skeleton=skeleton_of(options),
         resume=options.resume,
         tensorboard=options.tensorboard,
     )
@@ -188,7 +208,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         write_results(options.keypoints, found.results)
     conditions = {"metric": found.metric, "people": found.people, "boxes": options.boxes, "flip": options.flip}
     facts = {**conditions, "figures": for_json(found.figures), "joints": for_json(found.joints)}
-    facts |= {"labels": found.labels, "bad": [each.facts() for each in found.bad]}
+    facts |= {"note": found.note, "labels": found.labels, "bad": [each.facts() for each in found.bad]}
     if options.result:
         write_result(options.result, "lehrnet evaluate MODEL --data FOLDER", facts)
     print(json.dumps(facts) if options.json else metrics_table(found))

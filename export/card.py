@@ -24,14 +24,14 @@ def write_card(bundle: Bundle) -> None:
 def _heading(bundle: Bundle) -> str:
     height, width = bundle.spec.input_size
     kind = "" if bundle.trained else " **Random weights: its keypoints mean nothing.**"
-    note = bundle.note or "no note"
+    note, oks_note = bundle.note or "no note", bundle.spec.skeleton.oks_note
     if ASSUMED_SIZE in note:  # a network finds next to nothing at a size that it was not trained at
         index = note.index(ASSUMED_SIZE)
         note = f"{note[:index]}**Warning: {note[index:]}**"
     return (
         f"# {bundle.variant}, crops of {height}x{width}\n\n"
         f"{len(bundle.spec.skeleton)} joints ({bundle.spec.skeleton.name}), decoded by {bundle.spec.decode!r}.{kind}\n"
-        f"Weights: {note}.\n\n"
+        f"Weights: {note}.{f' {oks_note[:1].upper()}{oks_note[1:]}.' if oks_note else ''}\n\n"
         "    lehrnet predict . photo.jpg --out out/\n    lehrnet verify . --data FOLDER\n"
     )
 

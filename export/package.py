@@ -15,6 +15,7 @@ from ..model.forms import deploy
 from ..model.network import create_model
 from ..pose.batches import LabelledBatch
 from ..pose.heatmap import DecodeMethod, Frame
+from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec, spec_for
 from ..runtime.backends.operators import lacks_library, missing_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
@@ -36,22 +37,31 @@ def open_checkpoint(
     size: tuple[int, int] | None = None,
     decode: DecodeMethod | None = None,
     frame: Frame | None = None,
+    skeleton: Skeleton | None = None,
 ) -> Checkpoint:
     """Load a checkpoint from `path`, or the shipped weights, or with `untrained` make random weights of `network`.
 
-    `size` (height, width), `decode` and `frame` are for plain state dicts and random weights, which do not record them.
+    `size` (height, width), `decode`, `frame` and `skeleton` are for plain state dicts and random weights, which do not
+    record them.
     """
     if untrained:
         if path is not None:
             raise ValueError(f"both {path} and untrained weights were asked for; choose one")
         torch.manual_seed(0)
-        model = create_model(network or DEFAULT_VARIANT, joints or NetworkConfig.joints).eval()
-        spec = spec_for(model.config.joints)
+        joints = joints or (NetworkConfig.joints if skeleton is None else len(skeleton))
+        spec = spec_for(joints, skeleton)
+        model = create_model(network or DEFAULT_VARIANT, joints).eval()
         frame = frame or spec.frame
         spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode, frame=frame)
         return Checkpoint(model, spec, "random weights: the keypoints mean nothing", trained=False)
     return load_checkpoint(
-        path or DEFAULT_WEIGHTS, network=network, joints=joints, size=size, decode=decode, frame=frame
+        path or DEFAULT_WEIGHTS,
+        network=network,
+        joints=joints,
+        size=size,
+        decode=decode,
+        frame=frame,
+        skeleton=skeleton,
     )
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..pose.crop import corners, crop_people, transform_points
 from ..pose.frame import cell_line, crop_line
-from ..pose.heatmap import HEATMAP_STRIDE, LOG_FLOOR, LONGEST_STEP, SMOOTHING_RADIUS, SMOOTHING_SIGMA
+from ..pose.heatmap import LOG_FLOOR, LONGEST_STEP, SMOOTHING_RADIUS, SMOOTHING_SIGMA
 from ..pose.points import crop_points
 from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
@@ -74,7 +74,7 @@ class Decode(nn.Module):
     def __init__(self, spec: PoseSpec) -> None:
         super().__init__()
         self.method, self.frame, self.line = spec.decode, spec.frame, cell_line(spec)
-        self.grid = tuple(side // HEATMAP_STRIDE for side in spec.input_size)
+        self.grid = spec.grid
         self.maps = (len(spec.skeleton), self.grid[0] * self.grid[1])
         steps = torch.arange(-SMOOTHING_RADIUS, SMOOTHING_RADIUS + 1)
         kernel = torch.exp(-(steps**2) / (2 * SMOOTHING_SIGMA**2))
@@ -214,7 +214,7 @@ def _joined(first: ModelProto, second: ModelProto, links: dict[str, str]) -> Mod
 
 def _ends(spec: PoseSpec, folder: Path) -> tuple[ModelProto, ModelProto, ModelProto]:
     """Trace crop, decode to image px, and decode to crop px; inner names are prefixed so that they cannot collide."""
-    height, width = (side // HEATMAP_STRIDE for side in spec.input_size)
+    height, width = spec.grid
     frame = torch.zeros(96, 128, 3, dtype=torch.uint8)
     boxes = torch.tensor([[10.0, 10, 60, 90], [20, 5, 100, 80]])
     heatmaps = torch.rand(2, len(spec.skeleton), height, width)

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..files import atomic_file
 from ..parsing import LONGEST_TEXT, naming, parse, parse_json, printable
-from ..pose.heatmap import DecodeMethod, Frame
+from ..pose.heatmap import HEATMAP_STRIDE, DecodeMethod, Frame
+from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec, spec_for
 from .config import DEFAULT_VARIANT, NetworkConfig, variant
 from .foreign import state_dict_of, without_prefixes
@@ -48,6 +49,10 @@ class Checkpoint:
         joints, expected = self.network.config.joints, len(self.spec.skeleton)
         if joints != expected:
             raise ValueError(f"the network has {joints} joints, but {self.spec.skeleton.name} has {expected}")
+        if self.spec.stride != HEATMAP_STRIDE:
+            raise ValueError(
+                f"the spec has a stride of {self.spec.stride}, but networks of this family {HEATMAP_STRIDE}"
+            )
 
 
 @dataclass(frozen=True)
@@ -93,23 +98,26 @@ def load_checkpoint(
     size: tuple[int, int] | None = None,
     decode: DecodeMethod | None = None,
     frame: Frame | None = None,
+    skeleton: Skeleton | None = None,
 ) -> Checkpoint:
     """Read a checkpoint of ours, of HRNet's official code or of MMPose, or a plain state dict of the variant `network`.
 
     `content` is the file's, where it was read already. A plain state dict knows neither the input size (height,
-    width) that it was trained at nor how its heatmaps are decoded nor its frame: `size`, `decode` and `frame` say
-    so, else the usual ones are assumed, which is logged and noted. Official and MMPose's networks are recognized by
-    their tensors' names, width and depth are read from them, and their frame is HRNet's. `joints` and `network`, and
-    for a checkpoint of ours also `size`, `decode` and `frame`, must be the checkpoint's where they are given.
+    width) that it was trained at nor how its heatmaps are decoded nor its frame nor its joints: `size`, `decode`,
+    `frame` and `skeleton` say so, else the usual ones are assumed, which is logged and noted. Official and MMPose's
+    networks are recognized by their tensors' names, width and depth are read from them, and their frame is HRNet's.
+    `joints` and `network`, and for a checkpoint of ours also `size`, `decode`, `frame` and `skeleton`, must be the
+    checkpoint's where they are given.
 
     Nothing pickled is ever executed. Raises FileNotFoundError, or ValueError with what is wrong: foreign or damaged
     files, missing, surplus or misshapen tensors, values that are not finite.
     """
     stored = _read(path, read_content(path, "checkpoint") if content is None else content)
     if stored.config is None or stored.spec is None:
-        stored = _described(path, stored, network=network, size=size, decode=decode, frame=frame)
+        stored = _described(path, stored, network=network, size=size, decode=decode, frame=frame, skeleton=skeleton)
     else:
-        _check_same(path, stored.config, stored.spec, network=network, size=size, decode=decode, frame=frame)
+        told = {"network": network, "size": size, "decode": decode, "frame": frame, "skeleton": skeleton}
+        _check_same(path, stored.config, stored.spec, **told)
     assert stored.config is not None
     assert stored.spec is not None
     if joints is not None and joints != stored.config.joints:
@@ -175,6 +183,7 @@ def _described(
     size: tuple[int, int] | None,
     decode: DecodeMethod | None,
     frame: Frame | None,
+    skeleton: Skeleton | None,
 ) -> _Stored:
     """A plain state dict with the config and the spec that the caller names, and a note of what was assumed."""
     if stored.read_from:
@@ -183,7 +192,7 @@ def _described(
     else:
         config = _config_named(path, stored, network)
     with naming(path):
-        spec = spec_for(config.joints)
+        spec = spec_for(config.joints, skeleton)
     spec = replace(spec, input_size=size or spec.input_size, decode=decode or spec.decode, frame=frame or spec.frame)
     kind = f"a network of {stored.read_from}" if stored.read_from else "a plain state dict"
     note = f"{kind}, {printable(path.name)}"
@@ -232,6 +241,7 @@ def _check_same(
     size: tuple[int, int] | None,
     decode: DecodeMethod | None,
     frame: Frame | None,
+    skeleton: Skeleton | None,
 ) -> None:
     """Raise ValueError where the caller names something else than the checkpoint says of itself."""
     if network is not None and config != variant(network, config.joints):
@@ -243,6 +253,11 @@ def _check_same(
         raise ValueError(f"{decode!r} was asked for, but {path} is decoded by {spec.decode!r}; leave --decode out")
     if frame is not None and frame != spec.frame:
         raise ValueError(f"frame {frame!r} was asked for, but {path} has {spec.frame!r}; leave --frame out")
+    if skeleton is not None and skeleton != spec.skeleton:
+        own = spec.skeleton
+        raise ValueError(
+            f"{skeleton.name} was asked for, but {path} has its own skeleton {own.name}; leave --skeleton out"
+        )
 
 
 def _built(path: Path, config: NetworkConfig, tensors: Mapping[str, Tensor]) -> PoseNetwork:

@@ -99,7 +99,8 @@ def _half_bodies(
     wanted = (keypoints[..., 2] > 0) & (above == upper[:, None])
     low = np.where(wanted[..., None], keypoints[..., :2], np.inf).min(1)
     high = np.where(wanted[..., None], keypoints[..., :2], -np.inf).max(1)
-    whole = wanted.sum(1) >= HALF_BODY_JOINTS
+    two_halves = 0 < above.sum() < len(above)  # a hand has none
+    whole = (wanted.sum(1) >= HALF_BODY_JOINTS) & two_halves
     low, high = np.where(whole[:, None], low, 0), np.where(whole[:, None], high, 1)
     zoom = HALF_BODY_PADDING * ((high - low) / sides).max(1)
     return (low + high) / 2, zoom, whole & (zoom > 0.1)  # smaller zooms would be blurred

@@ -16,7 +16,9 @@ from ..parsing import naming, read_json
 from .crop import corners
 from .data import ImageId, PoseData
 from .reading import Reading
+from .sides import side_and_stem
 from .skeleton import COCO17, Skeleton
+from .skeleton_files import skeleton_of
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +59,16 @@ def find_labels(folder: Path, split: str | None = None, purpose: Purpose = "val"
 
 
 def read_coco(
-    folder: Path, skeleton: Skeleton = COCO17, *, split: str | None = None, purpose: Purpose = "val"
+    folder: Path,
+    skeleton: Skeleton = COCO17,
+    *,
+    split: str | None = None,
+    purpose: Purpose = "val",
+    own_skeleton: bool = False,
 ) -> PoseData:
     """Read all people who are not crowds, with or without keypoints; `reading` records omissions and defaults.
+
+    With `own_skeleton` the skeleton is the label file's own, and `skeleton` only stands in for one without categories.
 
     Raises FileNotFoundError for a missing label file or image, and ValueError naming the file for damaged JSON,
     duplicate ids, a person category with other joints, images of another size, and a file without valid entries.
@@ -68,6 +77,8 @@ def read_coco(
     content = read_json(labels, leave_out=NOT_NEEDED, nan=True)
     reading = Reading(labels, taken)
     with naming(labels):
+        if own_skeleton and isinstance(content, dict):
+            skeleton = skeleton_of(content) or skeleton
         people, sizes = _Reader(skeleton, reading).read(content, labels, images)
     reading.say()
     return people.with_pictures(sizes)
@@ -113,13 +124,14 @@ def _names(category: Mapping[str, Any]) -> list[str] | None:
 
 
 def _check_order(names: list[str] | None, skeleton: Skeleton) -> None:
-    """Raise ValueError if the file has the skeleton's joints in another order."""
-    if names and set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints:
-        index = next(index for index, name in enumerate(names) if name != skeleton.joints[index])
-        raise ValueError(
-            f"its joints come in another order than {skeleton.name}'s: joint {index} is {names[index]!r}, "
-            f"expected {skeleton.joints[index]!r}; sort the joints of every person"
-        )
+    """Raise ValueError if a joint of the file is one of the skeleton's at another place, however it is written."""
+    places = {side_and_stem(name): place for place, name in enumerate(skeleton.joints)}
+    for index, name in enumerate(names or ()):
+        if places.get(side_and_stem(name), index) != index:
+            raise ValueError(
+                f"its joints come in another order than {skeleton.name}'s: joint {index} is {name!r}, "
+                f"expected {skeleton.joints[index]!r}; sort the joints of every person"
+            )
 
 
 def is_id(value: object) -> bool:

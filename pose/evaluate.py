@@ -17,6 +17,7 @@ from .metrics import coco_metrics, mpii_metrics, pck
 from .mpii import HEAD_SIZES, find_mpii_labels
 from .points import Heatmapper, find_points
 from .results import coco_results
+from .sides import side_and_stem
 from .spec import PoseSpec
 
 JOINT_TOLERANCE = 0.1  # share of the longer side of a person's box within which a joint counts as found
@@ -40,6 +41,8 @@ class Evaluation:
     """Images that could not be read; their people count as missed."""
     labels: dict[str, Any] = field(default_factory=dict)
     """Report on the label file: omissions and defaults (`Reading.facts`)."""
+    note: str = ""
+    """What stands beside the metrics (`Skeleton.oks_note`); empty if nothing."""
 
 
 def evaluate(
@@ -59,6 +62,7 @@ def evaluate(
     OKS-NMS, as HRNet does. `progress(batches, count)` may wrap the loop. ValueError if there are no people.
     """
     truth = read_people(folder, spec, split=split)
+    spec = replace(spec, skeleton=truth.skeleton)  # of a bare ONNX file nobody named the joints
     mpii = find_mpii_labels(folder) is not None
     if mpii:
         _check_mpii(truth, folder, detections)
@@ -78,7 +82,8 @@ def evaluate(
     else:
         figures = coco_metrics(_truth(truth), results, truth.skeleton)
     metric, results = "PCKh" if mpii else "OKS AP", _with_ids(results, people)
-    return Evaluation(metric, len(people), figures, results, joints, bad, truth.reading.facts())
+    note = "" if mpii else truth.skeleton.oks_note
+    return Evaluation(metric, len(people), figures, results, joints, bad, truth.reading.facts(), note)
 
 
 def _with_ids(results: list[dict[str, Any]], people: PoseData) -> list[dict[str, Any]]:
@@ -206,11 +211,12 @@ def _detected(people: PoseData, detections: Path) -> tuple[PoseData, NDArray[np.
 def metrics_table(evaluation: Evaluation) -> str:
     """Metrics as text: one line in percent, then the PCK of every joint."""
     lines = [f"{evaluation.metric} of {evaluation.people} people, %", *_line(evaluation.figures)]
+    lines += [evaluation.note] if evaluation.note else []
     if evaluation.joints:
         lines.append(f"joints found within {JOINT_TOLERANCE:.0%} of the longer side of their person's box, %")
         groups: dict[str, list[float]] = {}
         for name, share in evaluation.joints.items():
-            groups.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(share)
+            groups.setdefault(side_and_stem(name)[1], []).append(share)
         lines += _line({name: float(np.mean(shares)) for name, shares in groups.items()})
     return "\n".join(lines)
 

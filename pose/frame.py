@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .heatmap import HEATMAP_STRIDE
 from .spec import PoseSpec
 
 
@@ -22,14 +21,14 @@ class Line(NamedTuple):
 
 def cell_line(spec: PoseSpec) -> Line:
     """How the cells of a heatmap lie in the crop, px."""
-    stride = float(HEATMAP_STRIDE)
+    stride = float(spec.stride)
     match spec.frame:
         case "edges":
             return Line((stride, stride), (stride - 1) / 2)
         case "hrnet":
             return Line((stride, stride), 0.0)
-    height, width = spec.input_size
-    return Line(((width - 1) / (width // HEATMAP_STRIDE - 1), (height - 1) / (height // HEATMAP_STRIDE - 1)), 0.0)
+    (height, width), (rows, columns) = spec.input_size, spec.grid
+    return Line(((width - 1) / (columns - 1), (height - 1) / (rows - 1)), 0.0)
 
 
 def cells_to_crop(points: NDArray[np.floating], spec: PoseSpec) -> NDArray[np.floating]:

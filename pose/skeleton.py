@@ -3,6 +3,14 @@
 import math
 from dataclasses import dataclass
 
+from ..parsing import printable
+from .sides import Side
+
+MOST_JOINTS, MOST_LIMBS, LONGEST_NAME = 1024, 4096, 255
+"""What the C++ library takes; a name's length in bytes."""
+SIGMAS = (1e-6, 10.0)
+"""Smallest and largest tolerance."""
+
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -20,19 +28,36 @@ class Skeleton:
     """Joints above the hips: half-body augmentation keeps these or the others."""
 
     def __post_init__(self) -> None:
+        _check_names(self.name, self.joints)
         if len(self.sigmas) != len(self.joints):
             raise ValueError(f"{len(self.sigmas)} sigmas for {len(self.joints)} joints")
-        if not self.joints or len(set(self.joints)) < len(self.joints):
-            raise ValueError(f"joints are {self.joints}, expected names, each once")
-        if not all(math.isfinite(sigma) and sigma > 0 for sigma in self.sigmas):
-            raise ValueError(f"sigmas are {self.sigmas}, expected positive numbers")
+        if not all(math.isfinite(sigma) and SIGMAS[0] <= sigma <= SIGMAS[1] for sigma in self.sigmas):
+            raise ValueError(f"sigmas are {self.sigmas}, expected positive numbers up to {SIGMAS[1]:g}")
+        if len(self.limbs) > MOST_LIMBS:
+            raise ValueError(f"there are {len(self.limbs)} limbs, expected at most {MOST_LIMBS}")
         paired = [joint for pair in self.flip_pairs for joint in pair]
-        if len(set(paired)) < len(paired):
-            raise ValueError(f"flip_pairs {self.flip_pairs} name a joint twice")
         for name, places in (("flip_pairs", paired), ("limbs", sum(self.limbs, ())), ("upper_body", self.upper_body)):
             wrong = [index for index in places if not 0 <= index < len(self.joints)]
             if wrong:
                 raise ValueError(f"{name} name joint {wrong[0]}, but there are {len(self.joints)}, counted from 0")
+        for name, pairs in (("flip_pairs", self.flip_pairs), ("limbs", self.limbs)):
+            same = [self.joints[one] for one, other in pairs if one == other]
+            if same:
+                raise ValueError(f"{name} connect {same[0]!r} with itself, expected two different joints")
+        self._check_partners()
+
+    def _check_partners(self) -> None:
+        """Raise ValueError where a joint has two partners in a mirror, as in a cycle of pairs."""
+        partner: dict[int, int] = {}
+        for pair in self.flip_pairs:
+            for joint, other in (pair, pair[::-1]):
+                if joint in partner:
+                    named = (self.joints[each] for each in (joint, partner[joint], other))
+                    raise ValueError(
+                        "flip_pairs name {!r} twice, with {!r} and with {!r}: "
+                        "a joint has one partner in a mirror".format(*named)
+                    )
+                partner[joint] = other
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -44,6 +69,37 @@ class Skeleton:
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
         return tuple(order)
+
+    def side(self, joint: int) -> Side | None:
+        """The side of the body that a joint is on, by its pair; None for one without a partner."""
+        sides: tuple[Side, Side] = ("left", "right")
+        return next((sides[pair.index(joint)] for pair in self.flip_pairs if joint in pair), None)
+
+    @property
+    def has_one_sigma(self) -> bool:
+        """Whether nobody gave sigmas, so that one value serves every joint."""
+        return set(self.sigmas) == {ONE_SIGMA}
+
+    @property
+    def oks_note(self) -> str:
+        """What stands beside an OKS or AP of this skeleton; empty where it has sigmas of its own."""
+        if not self.has_one_sigma:
+            return ""
+        return f"no sigmas were given for {self.name}: OKS and AP take {ONE_SIGMA} for every joint"
+
+
+def _check_names(skeleton: str, joints: tuple[str, ...]) -> None:
+    """Raise ValueError unless the skeleton and its joints have names that fit a manifest, each joint its own."""
+    if not joints:
+        raise ValueError("there are 0 joints, expected at least 1")
+    if len(joints) > MOST_JOINTS:
+        raise ValueError(f"there are {len(joints)} joints, expected at most {MOST_JOINTS}")
+    for name in (skeleton, *joints):
+        if not 1 <= len(name.encode()) <= LONGEST_NAME or printable(name) != name or "\n" in name or "\t" in name:
+            raise ValueError(f"a name is {name[:60]!r}, expected 1 to {LONGEST_NAME} bytes without control characters")
+    repeated = next((name for place, name in enumerate(joints) if name in joints[:place]), None)
+    if repeated is not None:
+        raise ValueError(f"two joints are called {repeated!r}, expected names, each once")
 
 
 def _names(names: str) -> tuple[str, ...]:
@@ -87,6 +143,16 @@ MPII16 = Skeleton(
     ),
     upper_body=(7, 8, 9, 10, 11, 12, 13, 14, 15),
 )
+
+ONE_SIGMA = 0.067
+"""Of every joint of a skeleton without sigmas: the mean of COCO's seventeen."""
+
+
+def numbered_skeleton(joints: int) -> Skeleton:
+    """A skeleton of joints that nobody named: "joint 0", "joint 1", ..., without limbs and pairs."""
+    names = tuple(f"joint {number}" for number in range(joints))
+    return Skeleton(f"{joints} joints", names, (ONE_SIGMA,) * joints, (), (), ())
+
 
 SKELETONS: dict[str, Skeleton] = {skeleton.name: skeleton for skeleton in (COCO17, MPII16)}
 

@@ -4,10 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..parsing import parse
-from .heatmap import DECODE_METHODS, FRAMES, DecodeMethod, Frame
+from .heatmap import DECODE_METHODS, FRAMES, HEATMAP_STRIDE, DecodeMethod, Frame
 from .skeleton import COCO17, MPII16, SKELETONS, Skeleton, skeleton_named
 
 LARGEST_SIDE = 4096  # px: no crop of one person needs more, and a file must not ask for any memory
+LARGEST_STRIDE = 16  # px; the smallest crop then has two cells each way
 LARGEST_FACTOR = 1000  # of padding, sigma and normalization
 
 
@@ -29,6 +30,8 @@ class PoseSpec:
     decode: DecodeMethod = "quarter"
     frame: Frame = "edges"
     """How cells, crop and image hang together: that of the code which trained the network."""
+    stride: int = HEATMAP_STRIDE
+    """Px of the crop that a cell has, on each axis."""
     min_score: float = 0.2
     """Lowest score of a joint that is drawn: below it the network is unsure. Chosen on held-out people where it was
     trained here (`metrics.confident_score`)."""
@@ -40,6 +43,10 @@ class PoseSpec:
         sides = self.input_size
         if len(sides) != 2 or not all(_is_side(side) for side in sides):
             raise ValueError(f"input size is {sides}, expected (height, width) in multiples of 32 up to {LARGEST_SIDE}")
+        if not 1 <= self.stride <= LARGEST_STRIDE or any(side % self.stride for side in sides):
+            raise ValueError(
+                f"stride is {self.stride}, expected a divisor of the input size from 1 to {LARGEST_STRIDE}"
+            )
         if not all(0 < value <= LARGEST_FACTOR for value in (self.padding, self.sigma, *self.std)):
             raise ValueError(
                 f"padding {self.padding}, sigma {self.sigma}, std {self.std}: "
@@ -53,6 +60,11 @@ class PoseSpec:
             raise ValueError(f"min_score is {self.min_score}, expected 0 to {LARGEST_FACTOR}")
         if self.frame not in FRAMES:
             raise ValueError(f"frame is {self.frame!r}, expected one of {', '.join(FRAMES)}")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of a heatmap in cells."""
+        return self.input_size[0] // self.stride, self.input_size[1] // self.stride
 
     def facts(self) -> dict[str, Any]:
         """For JSON: a skeleton of lehrnet's by its name, any other whole."""
@@ -76,9 +88,15 @@ COCO = PoseSpec()
 MPII = PoseSpec(skeleton=MPII16, input_size=(256, 256))
 
 
-def spec_for(joints: int) -> PoseSpec:
-    """The usual spec of a network with that many joints."""
+def spec_for(joints: int, skeleton: Skeleton | None = None) -> PoseSpec:
+    """The usual spec of a network with that many joints, or with those of `skeleton`."""
+    if skeleton is not None:
+        if len(skeleton) != joints:
+            raise ValueError(f"the network has {joints} joints, but {skeleton.name} has {len(skeleton)}")
+        return MPII if skeleton == MPII16 else PoseSpec(skeleton)
     for spec in (COCO, MPII):
         if len(spec.skeleton) == joints:
             return spec
-    raise ValueError(f"no skeleton has {joints} joints; expected 17 (COCO) or 16 (MPII)")
+    raise ValueError(
+        f"no usual skeleton has {joints} joints (COCO's has 17, MPII's 16): name the joints with --skeleton FILE"
+    )

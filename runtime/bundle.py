@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeVar
 
 from ..files import atomic_folder, write_text
 from ..parsing import parse, printable, read_json
-from ..pose.heatmap import HEATMAP_STRIDE
 from ..pose.spec import PoseSpec
 from .compatibility import BuiltFor
 
@@ -105,6 +104,8 @@ class Bundle:
     """False: the weights are random, and the keypoints meaningless."""
     note: str
     artefacts: Mapping[str, Artefact]
+    names: tuple[str, str] = (INPUT_NAME, OUTPUT_NAME)
+    """Names of the input and of the output of its graphs and engines that give heatmaps."""
     fastest: Mapping[str, str] = field(default_factory=dict)
     """Name of the fastest artefact by device name, from `lehrnet tune`."""
 
@@ -166,7 +167,8 @@ def read_bundle(root: Path) -> Bundle:
         raise FileNotFoundError(f"no bundle at {root}: it has no {MANIFEST}; `lehrnet export` writes one")
     try:
         read = parse(_Manifest, read_json(manifest, LARGEST_MANIFEST))
-        return Bundle(root, read.variant, read.pose, read.trained, read.note, read.artefacts, read.fastest)
+        names = read.input.name, read.output.name
+        return Bundle(root, read.variant, read.pose, read.trained, read.note, read.artefacts, names, read.fastest)
     except ValueError as error:
         reason = str(error).removeprefix(f"{manifest}: ")
         raise ValueError(f"{manifest} cannot be read: {reason}; export the bundle again") from error
@@ -207,8 +209,8 @@ def write_manifest(bundle: Bundle) -> None:
         "variant": bundle.variant,
         "trained": bundle.trained,
         "note": bundle.note,
-        "input": {"name": INPUT_NAME, "layout": "NCHW", "colour_order": "rgb"},
-        "output": {"name": OUTPUT_NAME, "layout": "NCHW", "stride": HEATMAP_STRIDE},
+        "input": {"name": bundle.names[0], "layout": "NCHW", "colour_order": "rgb"},
+        "output": {"name": bundle.names[1], "layout": "NCHW", "stride": bundle.spec.stride},
         "pose": asdict(bundle.spec),
         **({"fastest": dict(bundle.fastest)} if bundle.fastest else {}),
         "artefacts": {name: _artefact_facts(artefact) for name, artefact in bundle.artefacts.items()},
@@ -219,16 +221,16 @@ def write_manifest(bundle: Bundle) -> None:
 
 @dataclass(frozen=True)
 class _Input:
-    name: Literal["crops"]
+    name: str
     layout: Literal["NCHW"]
     colour_order: Literal["rgb"]
 
 
 @dataclass(frozen=True)
 class _Output:
-    name: Literal["heatmaps"]
+    name: str
     layout: Literal["NCHW"]
-    stride: Literal[4]
+    stride: int
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,10 @@ class _Manifest:
     fastest: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.output.stride != self.pose.stride:
+            raise ValueError(f"output.stride is {self.output.stride}, but pose.stride {self.pose.stride}")
+        if not self.input.name or not self.output.name or self.input.name == self.output.name:
+            raise ValueError(f"input and output are called {self.input.name!r} and {self.output.name!r}")
         wrong = [name for name in self.artefacts if printable(name) != name or not name]
         if wrong:
             raise ValueError(f"artefacts holds a name that is empty or has control characters: {wrong[0]!r}")

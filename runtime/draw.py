@@ -37,11 +37,8 @@ def draw_poses(image: Image, poses: Poses, skeleton: Skeleton, min_score: float 
 
 
 def _colour(skeleton: Skeleton, *joints: int) -> tuple[int, int, int]:
-    names = [skeleton.joints[joint] for joint in joints]
-    for side, colour in (("left_", LEFT), ("right_", RIGHT)):
-        if all(name.startswith(side) for name in names):
-            return colour
-    return MIDDLE
+    sides = {skeleton.side(joint) for joint in joints}
+    return {"left": LEFT, "right": RIGHT, None: MIDDLE}[sides.pop()] if len(sides) == 1 else MIDDLE
 
 
 def _pixel(point: NDArray[np.float32]) -> tuple[int, int]:

@@ -144,12 +144,20 @@ def _check_trust(path: Path, content: bytes, trust: Trust) -> None:
 
 
 def _check_spec(session: Session, bundle: Bundle, name: str) -> None:
-    """Raise ValueError unless input size and number of joints match the manifest."""
+    """Raise ValueError unless input size, joints, cells and names match the manifest."""
     found, wanted = session.spec, bundle.spec
-    if found.input_size != wanted.input_size or len(found.skeleton) != len(wanted.skeleton):
+    facts = [(spec.input_size, len(spec.skeleton), spec.grid) for spec in (found, wanted)]
+    if facts[0] != facts[1]:
         raise ValueError(
-            f"{bundle.path(name)} takes crops of {found.input_size} and finds {len(found.skeleton)} joints, but the "
-            f"manifest says {wanted.input_size} and {len(wanted.skeleton)}; export the bundle again"
+            f"{bundle.path(name)} takes crops of {found.input_size} and finds {len(found.skeleton)} joints on "
+            f"{found.grid} cells, but the manifest says {wanted.input_size}, {len(wanted.skeleton)} and {wanted.grid}; "
+            "export the bundle again"
+        )
+    names = getattr(session, "names", bundle.names)  # a graph says them itself
+    if names != bundle.names:
+        raise ValueError(
+            f"{bundle.path(name)} maps {names[0]!r} to {names[1]!r}, but the manifest says {bundle.names[0]!r} to "
+            f"{bundle.names[1]!r}; export the bundle again"
         )
 
 
@@ -186,9 +194,6 @@ def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
     except ImportError:  # then it is no such session
         return None
     if not isinstance(session, GraphSession):
-        return None
-    if spec.frame != "edges":
-        log.warning("crop and decode run on the CPU: the kernels know the frame 'edges', the spec says %r", spec.frame)
         return None
     try:
         image = kernel_image(describe_gpu(session.gpu))

@@ -276,7 +276,7 @@ manifest_row(
     "bundle", "trained a text", lambda c: c.update(trained="false"), "trained is 'false', expected true or false"
 )
 manifest_row("bundle", "colour_order bgr", lambda c: c["input"].update(colour_order="bgr"), "expected 'rgb'")
-manifest_row("bundle", "input name differs", lambda c: c["input"].update(name="x"), "expected 'crops'")
+manifest_row("bundle", "input name differs", lambda c: c["input"].update(name="x"), "maps 'crops'")
 manifest_row(
     "bundle", "144 GB of buffers", lambda c: c["pose"].update(input_size=[4096, 4096]), "but the manifest says"
 )

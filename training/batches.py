@@ -12,7 +12,6 @@ from torch import Tensor
 from ..model.pixels import encode, warp
 from ..pose.augment import NONE, Augmentation, Views, draw_views, view_keypoints
 from ..pose.frame import crop_to_cells
-from ..pose.heatmap import HEATMAP_STRIDE
 from ..pose.spec import PoseSpec
 from .pack import Pack
 from .stored import Rows, store
@@ -89,8 +88,7 @@ class Batches:
 
     def _batch(self, stored: Tensor, rows: Rows, views: Views) -> Batch:
         keypoints = view_keypoints(self.pack.keypoints[rows], views, self.spec.skeleton)
-        height, width = self.spec.input_size
-        grid = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
+        grid = self.spec.grid
         cells = crop_to_cells(keypoints[..., :2], self.spec)
         reach = 3 * self.spec.sigma  # HRNet: ignore joints whose Gaussian does not touch the heatmap
         inside = ((cells > -reach) & (cells < np.array(grid[::-1]) - 1 + reach)).all(2)

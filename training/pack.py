@@ -3,10 +3,11 @@
 A stored crop has a margin (MARGIN) around the view, so that views can be rotated and scaled without the photograph.
 """
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import atomic_folder, is_full
-from ..parsing import printable
+from ..parsing import naming, parse, printable, read_json
 from ..pose.augment import MARGIN
 from ..pose.crop import Affines, invert_affines, sample_upright, transform_points
 from ..pose.data import PoseData, is_held_out
 from ..pose.frame import person_affines
 from ..pose.headers import header_of
+from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec
 from .shards import FARTHEST, FORMAT, check_size, read_shard
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 92
 SHARD_BYTES = 48 << 20
+SKELETON = "skeleton.json"
+LARGEST_SKELETON = 4 << 20  # bytes
 SHOWN = 3  # bad images that are named in the warning
 
 
@@ -51,6 +55,8 @@ class Pack:
     """The files of the pack."""
     origins: NDArray[np.int64]
     """(N, 2) index of a person's shard, and the row in it."""
+    skeleton: Skeleton | None = None
+    """The joints' own; None for the packs of earlier versions, which do not say."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -156,6 +162,7 @@ def write_pack(
             log.warning("%d pictures were left out, or people of them; the first:\n  %s", len(bad), shown)
         if not shard.people:
             raise ValueError(f"nobody with keypoints {'is left' if bad else 'is there'}: there is nothing to pack")
+        (unfinished / SKELETON).write_text(json.dumps(asdict(spec.skeleton), indent=1) + "\n", encoding="utf-8")
     return Packed(shard.people, tuple(bad))
 
 
@@ -183,7 +190,20 @@ def read_pack(folder: Path) -> Pack:
                 for number, part in enumerate(parts)
             ]
         ),
+        skeleton=_read_skeleton(folder / SKELETON, parts[0].keypoints.shape[1]),
     )
+
+
+def _read_skeleton(path: Path, joints: int) -> Skeleton | None:
+    """The pack's skeleton; None where it has none, ValueError for one of another number of joints."""
+    if not path.exists():
+        return None
+    content = read_json(path, LARGEST_SKELETON)
+    with naming(path):
+        skeleton = parse(Skeleton, content)
+        if len(skeleton) != joints:
+            raise ValueError(f"it has {len(skeleton)} joints, but the pack {joints}; pack again")
+    return skeleton
 
 
 def _one_line(path: Path, error: Exception) -> str:

@@ -5,20 +5,22 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from ..files import locked, refuse_inputs, remove_unfinished
-from ..model.checkpoint import describes_itself, load_checkpoint
+from ..model.checkpoint import Checkpoint, describes_itself, load_checkpoint
 from ..model.config import DEFAULT_VARIANT, variant
 from ..model.device import choose_device
 from ..model.grow import with_ema
 from ..model.network import PoseNetwork, create_model
 from ..model.weight_files import read_content
+from ..pose.data import PoseData
 from ..pose.labels import read_people
+from ..pose.skeleton import Skeleton
 from ..pose.spec import PoseSpec
 from .batches import Batches
 from .pack import Pack, Packed, read_pack, stored_size, write_pack
@@ -40,6 +42,7 @@ class Request:
     data: tuple[Path, ...]
     """Data folders, or a single pack."""
     recipe: Recipe
+    """Its skeleton is that of packs which do not say theirs, and of label files without categories."""
     network: str | None = None
     """A variant; None: that of `start`, else the default."""
     start: Path | None = None
@@ -48,6 +51,8 @@ class Request:
     """Repetitions of a folder's people per epoch, by folder name; 1 for the others."""
     split: str | None = None
     """Split of the data folders; None: the one whose name begins with "train"."""
+    skeleton: Skeleton | None = None
+    """None: that of the data."""
     resume: bool = False
     tensorboard: bool = False
 
@@ -64,17 +69,36 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def pack_folders(folders: Sequence[Path], out: Path, spec: PoseSpec, split: str | None = None) -> Packed:
-    """Pack the people with keypoints of COCO and MPII folders, from the training split or the named one."""
+def pack_folders(
+    folders: Sequence[Path], out: Path, spec: PoseSpec, split: str | None = None, skeleton: Skeleton | None = None
+) -> Packed:
+    """Pack the people with keypoints of COCO and MPII folders, from the training split or the named one.
+
+    Their skeleton is `skeleton`, or else that of the folders' label files, which must have the same joints.
+    """
     names = [folder.resolve().name for folder in folders]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"two data folders are called {repeated[0]!r}, but a pack distinguishes them by name")
+    if skeleton is not None:
+        spec = replace(spec, skeleton=skeleton)
     sources = {
-        name: read_people(folder, spec, split=split, purpose="train")
+        name: read_people(folder, spec, split=split, purpose="train", own_skeleton=skeleton is None)
         for name, folder in zip(names, folders, strict=True)
     }
+    spec = replace(spec, skeleton=_one_skeleton(sources))
     return write_pack(out, sources, spec, lambda images: tqdm(images, "packing", unit="image", disable=None))
+
+
+def _one_skeleton(sources: Mapping[str, PoseData]) -> Skeleton:
+    """The skeleton of the first folder; ValueError where another one has other joints."""
+    (first, *_), skeletons = sources, [people.skeleton for people in sources.values()]
+    for name, skeleton in zip(sources, skeletons, strict=True):
+        if skeleton.joints != skeletons[0].joints:
+            raise ValueError(
+                f"{first} has the joints of {skeletons[0].name}, but {name} those of {skeleton.name}: train on one set"
+            )
+    return skeletons[0]
 
 
 def train(request: Request, run: Run) -> float:
@@ -110,12 +134,13 @@ def _take_over(out: Path, *, resume: bool) -> None:
 
 def _trainer(request: Request, run: Run, device: torch.device, team: Processes) -> Trainer:
     torch.manual_seed(run.seed)  # the same initial weights in every process
-    network = _network(request)
+    start = None if request.start is None else _started(request, request.start)  # before a long packing
     pack = _pack(request, run.out, team)
-    spec = request.recipe.spec
+    spec = replace(request.recipe.spec, skeleton=_skeleton(request, pack))
+    network = _network(request, start, spec.skeleton)
     people = Batches(pack.take(~pack.held_out), spec, device, seed=run.seed, mix=request.mix)
     held_out = Batches(pack.take(pack.held_out), spec, device, seed=run.seed) if pack.held_out.any() else None
-    return Trainer(network, request.recipe, people, held_out, run, processes=team)
+    return Trainer(network, replace(request.recipe, spec=spec), people, held_out, run, processes=team)
 
 
 def _watched(trainer: Trainer, request: Request) -> float:
@@ -138,16 +163,37 @@ def _watched(trainer: Trainer, request: Request) -> float:
         return trainer.train(watch)
 
 
-def _network(request: Request) -> PoseNetwork:
-    """A new network, or that of the initial checkpoint."""
-    joints = len(request.recipe.spec.skeleton)
-    if request.start is None:
-        return create_model(request.network or DEFAULT_VARIANT, joints)
-    content = read_content(request.start, "checkpoint")
+def _started(request: Request, path: Path) -> Checkpoint:
+    """The initial checkpoint."""
+    content = read_content(path, "checkpoint")
     # Only a plain state dict does not record its network.
-    said = {"network": request.network, "size": request.recipe.spec.input_size}
-    told = {} if describes_itself(request.start, content) else said
-    network = load_checkpoint(request.start, joints=joints, content=content, **told).network
+    said = {"network": request.network, "size": request.recipe.spec.input_size, "skeleton": request.skeleton}
+    told = {} if describes_itself(path, content) else said
+    return load_checkpoint(path, content=content, **told)
+
+
+def _skeleton(request: Request, pack: Pack) -> Skeleton:
+    """The joints to learn: those that were named, else the pack's; they must be the same."""
+    named, packed = request.skeleton, pack.skeleton
+    if named is not None and packed is not None and named.joints != packed.joints:
+        raise ValueError(f"the pack has the joints of {packed.name}, which are not those of {named.name}")
+    skeleton = named or packed or request.recipe.spec.skeleton
+    if skeleton.oks_note:
+        log.warning("%s", skeleton.oks_note)
+    return skeleton
+
+
+def _network(request: Request, start: Checkpoint | None, skeleton: Skeleton) -> PoseNetwork:
+    """A new network, or that of the initial checkpoint."""
+    joints = len(skeleton)
+    if start is None:
+        return create_model(request.network or DEFAULT_VARIANT, joints)
+    network = start.network
+    if start.spec.skeleton.joints != skeleton.joints:
+        raise ValueError(
+            f"{request.start} has the {network.config.joints} joints of {start.spec.skeleton.name}, but the data "
+            f"the {joints} of {skeleton.name}"
+        )
     wanted = variant(request.network, joints) if request.network else network.config
     if network.config == wanted:
         return network
@@ -165,7 +211,7 @@ def _pack(request: Request, out: Path, team: Processes) -> Pack:
         return read_pack(request.data[0])
     folder, spec = out / PACK, request.recipe.spec
     if team.first and not folder.exists():
-        pack_folders(request.data, folder, spec, request.split)
+        pack_folders(request.data, folder, spec, request.split, request.skeleton)
     team.wait()
     pack = read_pack(folder)
     names = {each.resolve().name for each in request.data}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ...parsing import device_index
 from ...pose.heatmap import HEATMAP_STRIDE
-from ...pose.spec import spec_for
-from ..bundle import INPUT_NAME, OUTPUT_NAME
+from ...pose.skeleton import numbered_skeleton
+from ...pose.spec import LARGEST_STRIDE, PoseSpec, spec_for
 from ..inputs import check_crops, opened
 from .onnx_files import reads_other_files
 from .operators import NO_OPERATORS, operators_library
@@ -37,7 +37,7 @@ FLOAT = "tensor(float)"
 
 
 class OnnxSession:
-    """An ONNX file with one input `crops` and one output `heatmaps`.
+    """An ONNX file from crops to heatmaps, with one input and one output of any names.
 
     `content` is the file's content if it was read already; then the model must not use external data.
     """
@@ -52,9 +52,10 @@ class OnnxSession:
         self._session: onnxruntime.InferenceSession | None = open_graph(path, gpu, threads, content=content)
         if gpu is not None and CUDA not in self._session.get_providers():
             raise RuntimeError(f"ONNX Runtime found no usable CUDA for {device}; use device cpu or mend the driver")
-        self._batch, joints, input_size = _contract(path, self._session.get_inputs(), self._session.get_outputs())
-        self._path, self.spec = path, replace(spec_for(joints), input_size=input_size)
-        self._heatmaps = (joints, *(side // HEATMAP_STRIDE for side in input_size))
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._batch, self.spec = _contract(path, inputs, outputs)
+        self._path, self.names = path, (inputs[0].name, outputs[0].name)
+        self._heatmaps = (len(self.spec.skeleton), *self.spec.grid)
 
     def run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """Heatmaps (N, K, H/4, W/4) of normalized RGB crops (N, 3, H, W); a fixed-batch graph runs repeatedly."""
@@ -72,10 +73,10 @@ class OnnxSession:
         people = len(crops)
         if people < size:
             crops = np.concatenate((crops, np.zeros((size - people, *crops.shape[1:]), np.float32)))
-        (heatmaps,) = run_graph(session, self._path, [OUTPUT_NAME], {INPUT_NAME: crops})
+        (heatmaps,) = run_graph(session, self._path, self.names[1:], {self.names[0]: crops})
         if heatmaps.shape != (size, *self._heatmaps):
             raise ValueError(
-                f"{self._path} gave {OUTPUT_NAME} of shape {heatmaps.shape} for {size} crops, "
+                f"{self._path} gave {self.names[1]} of shape {heatmaps.shape} for {size} crops, "
                 f"expected {(size, *self._heatmaps)}"
             )
         return heatmaps[:people]
@@ -126,13 +127,13 @@ def _check_alone(path: Path, content: bytes) -> None:
         )
 
 
-def _contract(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[int | None, int, tuple[int, int]]:
-    """Fixed batch or None, number of joints, and (height, width) of the crops; ValueError for another kind of graph."""
-    names = [node.name for node in inputs], [node.name for node in outputs]
-    if names != ([INPUT_NAME], [OUTPUT_NAME]):
-        raise ValueError(f"{path} maps {names[0]} to {names[1]}, expected {[INPUT_NAME]} to {[OUTPUT_NAME]}")
+def _contract(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[int | None, PoseSpec]:
+    """Fixed batch or None, and the spec as far as shapes tell it; ValueError for another kind of graph."""
+    if len(inputs) != 1 or len(outputs) != 1:
+        names = [node.name for node in inputs], [node.name for node in outputs]
+        raise ValueError(f"{path} maps {names[0]} to {names[1]}, expected one input and one output")
     crops, heatmaps = inputs[0], outputs[0]
-    for node, wanted in ((crops, "N x 3 x H x W"), (heatmaps, "N x K x H/4 x W/4")):
+    for node, wanted in ((crops, "N x 3 x H x W"), (heatmaps, "N x K x h x w")):
         shape = node.shape if isinstance(node.shape, list | tuple) else []
         if node.type != FLOAT or len(shape) != 4:
             shown = " x ".join(map(str, shape)) or "no tensor"
@@ -140,17 +141,37 @@ def _contract(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tupl
     batch, channels, height, width = crops.shape
     if channels != 3 or not all(isinstance(side, int) and side >= 32 and side % 32 == 0 for side in (height, width)):
         raise ValueError(
-            f"{path}: {INPUT_NAME} is {' x '.join(map(str, crops.shape))}, expected N x 3 x H x W with fixed H and W "
+            f"{path}: {crops.name} is {' x '.join(map(str, crops.shape))}, expected N x 3 x H x W with fixed H and W "
             "in multiples of 32; export it with a fixed size"
         )
     joints, *grid = heatmaps.shape[1:]
-    wanted = [height // HEATMAP_STRIDE, width // HEATMAP_STRIDE]
-    if not isinstance(joints, int) or any(isinstance(a, int) and a != b for a, b in zip(grid, wanted, strict=True)):
+    stride = stride_of((height, width), grid)
+    if not isinstance(joints, int) or stride is None:
         raise ValueError(
-            f"{path}: {OUTPUT_NAME} is {' x '.join(map(str, heatmaps.shape))}, "
-            f"expected N x K x {wanted[0]} x {wanted[1]} with a fixed K"
+            f"{path}: {heatmaps.name} is {' x '.join(map(str, heatmaps.shape))}, expected N x K x {height // 4} x "
+            f"{width // 4}, or another whole stride up to {LARGEST_STRIDE}, with a fixed K"
         )
-    return (batch if isinstance(batch, int) else None), joints, (height, width)
+    spec = replace(_usual_spec(joints), input_size=(height, width), stride=stride)
+    return (batch if isinstance(batch, int) else None), spec
+
+
+def stride_of(size: tuple[int, int], grid: Sequence[Any]) -> int | None:
+    """The whole stride from crops of (height, width) px to heatmaps of (h, w) cells; None where there is none.
+
+    Sides that are no numbers are not known before a run, and then HRNet's stride is assumed.
+    """
+    strides = [side // cells for side, cells in zip(size, grid, strict=True) if isinstance(cells, int) and cells > 0]
+    stride = strides[0] if strides else HEATMAP_STRIDE
+    fits = all(not isinstance(cells, int) or cells * stride == side for side, cells in zip(size, grid, strict=True))
+    return stride if fits and 1 <= stride <= LARGEST_STRIDE else None
+
+
+def _usual_spec(joints: int) -> PoseSpec:
+    """A bare file says only how many joints there are: COCO's, MPII's, or joints that nobody named."""
+    try:
+        return spec_for(joints)
+    except ValueError:
+        return PoseSpec(numbered_skeleton(joints))
 
 
 def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pose.heatmap import HEATMAP_STRIDE
 from ...pose.spec import PoseSpec
 from ..inputs import check_crops
 from .driver import Graph, HostDeviceBuffer, Stream
@@ -33,7 +32,7 @@ class GraphSession(ABC):
         with ExitStack() as undo:  # if memory runs out half-way, what was allocated is freed
             self.stream = undo.enter_context(closing(Stream(stream)))
             self.crops = undo.enter_context(closing(HostDeviceBuffer((batches[-1], 3, height, width))))
-            heatmaps = (batches[-1], len(spec.skeleton), height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
+            heatmaps = (batches[-1], len(spec.skeleton), *spec.grid)
             self.heatmaps = undo.enter_context(closing(HostDeviceBuffer(heatmaps)))
             self._undo = undo.pop_all()
         self.is_open = True

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...pose.heatmap import HEATMAP_STRIDE, DecodeMethod
+from ...pose.frame import cell_line, crop_line
+from ...pose.heatmap import FRAMES, DecodeMethod
 from ...pose.spec import PoseSpec
 from . import driver as cuda
 from .driver import Gpu, Stream, call
@@ -47,6 +48,7 @@ class CropRecord(ctypes.Structure):
         ("height", ctypes.c_int32),
         ("width", ctypes.c_int32),
         ("padding", ctypes.c_double),
+        *((name, ctypes.c_double) for name in ("stretch_x", "stretch_y", "middle_x", "middle_y", "to_pixels")),
         ("scale", ctypes.c_float * 3),
         ("shift", ctypes.c_float * 3),
     )
@@ -54,12 +56,28 @@ class CropRecord(ctypes.Structure):
     @classmethod
     def of(cls, spec: PoseSpec) -> "CropRecord":
         """From a pose spec; normalization becomes one multiply-add: level * scale + shift."""
-        std = np.array(spec.std)
+        std, line = np.array(spec.std), crop_line(spec)
         scale, shift = 1 / (255 * std), -np.array(spec.mean) / std
-        return cls(*spec.input_size, spec.padding, (ctypes.c_float * 3)(*scale), (ctypes.c_float * 3)(*shift))
+        frame = (*line.stretch, *line.middle, line.shift)
+        return cls(*spec.input_size, spec.padding, *frame, (ctypes.c_float * 3)(*scale), (ctypes.c_float * 3)(*shift))
 
 
-AFFINE_BYTES = 3 * 8
+class DecodeRecord(ctypes.Structure):
+    """The struct `DecodeSpec` of kernels/decode.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("height", "width", "method", "frame")),
+        *((name, ctypes.c_float) for name in ("factor_x", "factor_y", "offset")),
+    )
+
+    @classmethod
+    def of(cls, spec: PoseSpec) -> "DecodeRecord":
+        """From a pose spec."""
+        line = cell_line(spec)
+        return cls(*spec.grid, METHODS[spec.decode], FRAMES.index(spec.frame), *line.factor, line.offset)
+
+
+AFFINE_BYTES = 4 * 8
 """The struct `Affine` of kernels/crop.h."""
 
 
@@ -105,10 +123,8 @@ class Kernels:
         self, stream: Stream, most: int, spec: PoseSpec, *, heatmaps: int, affines: int, people: int, keypoints: int
     ) -> None:
         """Decode the heatmaps of up to `most` people to keypoints (people, K, 3)."""
-        height, width = spec.input_size
-        numbers = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE, METHODS[spec.decode])
         pointers = (heatmaps, 0, 0, affines, people)
-        arguments = [*_pointers(pointers), *map(ctypes.c_int32, numbers), *_pointers([keypoints])]
+        arguments = [*_pointers(pointers), DecodeRecord.of(spec), *_pointers([keypoints])]
         self._launch("lehrnet_decode", (len(spec.skeleton), most), DECODE_THREADS, stream.handle, arguments)
 
     def ema(

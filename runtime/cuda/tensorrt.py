@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...parsing import device_index
-from ..bundle import INPUT_NAME, OUTPUT_NAME, read_bundle
+from ..bundle import read_bundle
 from ..compatibility import ENGINE_LIBRARIES, BuiltFor, Library, Machine, differences
 from .driver import OutOfDeviceMemoryError, describe_gpu
 from .graph_session import GraphSession
@@ -45,7 +45,7 @@ class TensorRtSession(GraphSession):
         gpu = 0 if device == "auto" else device_index(device)
         if gpu is None:
             raise ValueError(f"device is {device}, but {path.name} is an engine, which runs on a GPU: device cuda")
-        self.backend = built.library
+        self.backend, self._names = built.library, bundle.names
         self._trt = _module(built.library)
         self._check_fit(path, built, gpu)
         self._engine: Any = self._deserialize(
@@ -60,9 +60,9 @@ class TensorRtSession(GraphSession):
             raise OutOfDeviceMemoryError(f"no GPU memory for a context of {bucket} crops; close other sessions")
         done = (
             context.set_optimization_profile_async(self.batches.index(bucket), self.stream.handle)
-            and context.set_input_shape(INPUT_NAME, (bucket, *self.crops.host.shape[1:]))
-            and context.set_tensor_address(INPUT_NAME, self.crops.address)
-            and context.set_tensor_address(OUTPUT_NAME, self.heatmaps.address)
+            and context.set_input_shape(self._names[0], (bucket, *self.crops.host.shape[1:]))
+            and context.set_tensor_address(self._names[0], self.crops.address)
+            and context.set_tensor_address(self._names[1], self.heatmaps.address)
         )
         if not done:
             raise RuntimeError(f"{self.backend} refused a batch of {bucket}")

@@ -11,11 +11,13 @@ namespace lehrnet {
 struct HeatMap {
     const float *cells, *mirrored;
     std::int32_t height, width;
+    std::int32_t frame;  // a FrameKind
 
     LEHRNET_BOTH float at(int row, int column) const {
         const float* line = cells + static_cast<std::size_t>(row) * width;
         if (!mirrored) return line[column];
-        return (line[column] + mirrored[static_cast<std::size_t>(row) * width + width - 1 - column]) * 0.5f;
+        const float* other = mirrored + static_cast<std::size_t>(row) * width;
+        return (line[column] + other[mirrored_column(column, width, frame)]) * 0.5f;
     }
 };
 
@@ -81,31 +83,33 @@ struct DecodeBlock {
     }
 
     // The joint; NaN where its heatmap holds NaN or infinity, which the host reports.
-    LEHRNET_BOTH Keypoint finish(const HeatMap& map, std::int32_t method, const Affine& affine) const {
+    LEHRNET_BOTH Keypoint finish(const HeatMap& map, const DecodeSpec& spec, const Affine& affine) const {
         const float score = best[0];
         if (!(score - score == 0)) return {NAN, NAN, score};
         const int row = place[0] / map.width, column = place[0] % map.width;
         Offset<float> offset = {0, 0};
-        if (method == QUARTER) {
-            offset = quarter_offset<float>(map, row, column);
-        } else if (!stays(map, row, column, method)) {
-            offset = newton_offset(sites, method);
+        if (spec.method == QUARTER) {
+            offset = quarter_offset<float>(map, row, column, spec.frame);
+        } else if (!stays(map, row, column, spec.method)) {
+            offset = newton_offset(sites, spec.method);
         }
-        return {static_cast<float>(affine.scale * to_crop(column, offset.x) + affine.x),
-                static_cast<float>(affine.scale * to_crop(row, offset.y) + affine.y), score};
+        const float x = to_crop(column, offset.x, spec.factor_x, spec.offset);
+        const float y = to_crop(row, offset.y, spec.factor_y, spec.offset);
+        return {static_cast<float>(affine.scale_x * x + affine.x), static_cast<float>(affine.scale_y * y + affine.y),
+                score};
     }
 };
 
 // All phases in order. `phase` runs its argument on every thread and then waits for all of them.
 template <int Threads, class Phases>
-LEHRNET_BOTH void run_decode(DecodeBlock<Threads>& block, const HeatMap& map, std::int32_t method, const Affine& affine,
+LEHRNET_BOTH void run_decode(DecodeBlock<Threads>& block, const HeatMap& map, const DecodeSpec& spec, const Affine& affine,
                              Keypoint* keypoint, const Phases& phase) {
     phase([&](int thread) { block.scan(thread, map); });
     for (int half = Threads / 2; half > 0; half /= 2) phase([&](int thread) { block.reduce(thread, half); });
-    phase([&](int thread) { block.smooth_rows(thread, map, method); });
-    phase([&](int thread) { block.smooth_sites(thread, map, method); });
+    phase([&](int thread) { block.smooth_rows(thread, map, spec.method); });
+    phase([&](int thread) { block.smooth_sites(thread, map, spec.method); });
     phase([&](int thread) {
-        if (thread == 0) *keypoint = block.finish(map, method, affine);
+        if (thread == 0) *keypoint = block.finish(map, spec, affine);
     });
 }
 

@@ -17,15 +17,18 @@ struct Frame {
     std::int32_t format;
 };
 
-// From crop px to image px: image = scale * crop + shift.
+// From crop px to image px, on each axis: image = scale * crop + shift.
 struct Affine {
-    double scale, x, y;
+    double scale_x, scale_y, x, y;
 };
 
 // What a network expects of a crop.
 struct CropSpec {
     std::int32_t height, width;  // px
     double padding;
+    // How the crop lies in the image (lehrnet/pose/frame.py): image = scale * (crop - middle) + centre + to_pixels, where
+    // scale is stretch times the px of the box that a pixel of the crop has.
+    double stretch_x, stretch_y, middle_x, middle_y, to_pixels;
     float scale[3], shift[3];  // normalized = level * scale + shift, of red, green, blue
 };
 
@@ -39,12 +42,13 @@ struct Colour {
     float red, green, blue;  // grey levels, 0 to 255
 };
 
-// The box, x1, y1, x2, y2 in px, widened to the crop's aspect and padded, fills the crop.
+// The box, x1, y1, x2, y2 in px, widened to the crop's aspect and padded, fills the crop, as the frame has it.
 LEHRNET_BOTH Affine person_affine(const float* box, const CropSpec& spec) {
     const double x1 = box[0], y1 = box[1], x2 = box[2], y2 = box[3];
-    const double scale = spec.padding * most((x2 - x1) / spec.width, (y2 - y1) / spec.height);
-    return {scale, (x1 + x2) / 2 - scale * (spec.width - 1) / 2 - 0.5,
-            (y1 + y2) / 2 - scale * (spec.height - 1) / 2 - 0.5};
+    const double share = spec.padding * most((x2 - x1) / spec.width, (y2 - y1) / spec.height);
+    const double scale_x = share * spec.stretch_x, scale_y = share * spec.stretch_y;
+    return {scale_x, scale_y, (x1 + x2) / 2 - scale_x * spec.middle_x + spec.to_pixels,
+            (y1 + y2) / 2 - scale_y * spec.middle_y + spec.to_pixels};
 }
 
 LEHRNET_BOTH Tap tap(double position, std::int32_t size) {

@@ -6,6 +6,20 @@
 namespace lehrnet {
 
 enum DecodeMethod : std::int32_t { QUARTER = 0, DARK = 1, UDP = 2 };
+enum FrameKind : std::int32_t { FRAME_EDGES = 0, FRAME_HRNET = 1, FRAME_UDP = 2 };
+
+// A heatmap's size in cells, how its peak is refined, and how its cells lie in the crop: px = factor * cell + offset.
+struct DecodeSpec {
+    std::int32_t height, width;
+    std::int32_t method;  // a DecodeMethod
+    std::int32_t frame;   // a FrameKind
+    float factor_x, factor_y, offset;
+};
+
+// The column of a mirrored heatmap that meets a column: in HRNet's frame it lies one cell to the left, and is shifted back.
+LEHRNET_BOTH int mirrored_column(int column, int width, std::int32_t frame) {
+    return width - 1 - (frame == FRAME_HRNET ? most(column - 1, 0) : column);
+}
 
 constexpr int RADIUS = 5;  // DARK: an 11-cell Gaussian kernel of sigma 2, for targets of sigma 2
 constexpr int MOST_REACH = 2;
@@ -34,10 +48,12 @@ LEHRNET_BOTH int reach_of(std::int32_t method) { return method == DARK ? 2 : 1; 
 
 LEHRNET_BOTH float sign(float value) { return static_cast<float>(value > 0) - static_cast<float>(value < 0); }
 
-// A quarter cell towards the higher neighbour on each axis; none on the border. `map` gives at(row, column).
+// A quarter cell towards the higher neighbour on each axis; none on the border, and in HRNet's frame none in the first
+// two rows and columns either. `map` gives at(row, column).
 template <class Real, class Map>
-LEHRNET_BOTH Offset<Real> quarter_offset(const Map& map, int row, int column) {
+LEHRNET_BOTH Offset<Real> quarter_offset(const Map& map, int row, int column, std::int32_t frame) {
     Offset<Real> offset = {0, 0};
+    if (frame == FRAME_HRNET && !(column > 1 && column < map.width - 1 && row > 1 && row < map.height - 1)) return offset;
     if (column > 0 && column < map.width - 1) {
         offset.x = static_cast<Real>(0.25f * sign(map.at(row, column + 1) - map.at(row, column - 1)));
     }
@@ -99,7 +115,9 @@ LEHRNET_BOTH Offset<Real> newton_offset(const Real (*sites)[MOST_SITES], std::in
             clamped((xy * dx - xx * dy) / determinant, -longest, longest)};
 }
 
-// A point in cells to crop px: a cell's centre is that of the 4x4 pixels it covers. In float, as the definition has it.
-LEHRNET_BOTH float to_crop(int cell, float offset) { return (static_cast<float>(cell) + offset) * 4 + 1.5f; }
+// A point in cells to crop px, on one axis. In float, as the definition has it.
+LEHRNET_BOTH float to_crop(int cell, float step, float factor, float offset) {
+    return (static_cast<float>(cell) + step) * factor + offset;
+}
 
 }  // namespace lehrnet

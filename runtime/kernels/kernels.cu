@@ -55,8 +55,8 @@ __device__ void crop(const Frame* frames, const std::int32_t* frame_of, const fl
     const Frame frame = frames[frame_of[person]];
     const Affine affine = lehrnet::person_affine(boxes + 4 * person, spec);
     if (pixel == 0) affines[person] = affine;
-    const lehrnet::Tap rows = lehrnet::tap(affine.scale * (pixel / spec.width) + affine.y, frame.height);
-    const lehrnet::Tap column = lehrnet::tap(affine.scale * (pixel % spec.width) + affine.x, frame.width);
+    const lehrnet::Tap rows = lehrnet::tap(affine.scale_y * (pixel / spec.width) + affine.y, frame.height);
+    const lehrnet::Tap column = lehrnet::tap(affine.scale_x * (pixel % spec.width) + affine.x, frame.width);
     lehrnet::Colour colour{};
     lehrnet::by_format(frame.format, [&](auto tag) {
         using Row = typename decltype(tag)::Row;
@@ -100,15 +100,16 @@ __global__ void lehrnet_crop_fp16(const Frame* frames, const std::int32_t* frame
 // Grid (joints, people), DECODE_THREADS threads. `of_mirrored` and `mirror` (opposite joints) may be null.
 __global__ void __launch_bounds__(DECODE_THREADS)
     lehrnet_decode(const float* heatmaps, const float* of_mirrored, const std::int32_t* mirror, const Affine* affines,
-                   const std::int32_t* people, std::int32_t height, std::int32_t width, std::int32_t method,
-                   lehrnet::Keypoint* keypoints) {
+                   const std::int32_t* people, lehrnet::DecodeSpec spec, lehrnet::Keypoint* keypoints) {
     const int joint = blockIdx.x, person = blockIdx.y, joints = gridDim.x;
     if (person >= *people) return;
-    const std::size_t size = static_cast<std::size_t>(height) * width, first = static_cast<std::size_t>(person) * joints;
+    const std::size_t size = static_cast<std::size_t>(spec.height) * spec.width;
+    const std::size_t first = static_cast<std::size_t>(person) * joints;
     const lehrnet::HeatMap map = {heatmaps + (first + joint) * size,
-                                  of_mirrored ? of_mirrored + (first + mirror[joint]) * size : nullptr, height, width};
+                                  of_mirrored ? of_mirrored + (first + mirror[joint]) * size : nullptr, spec.height,
+                                  spec.width, spec.frame};
     __shared__ lehrnet::DecodeBlock<DECODE_THREADS> block;
-    lehrnet::run_decode(block, map, method, affines[person], keypoints + first + joint, Together{});
+    lehrnet::run_decode(block, map, spec, affines[person], keypoints + first + joint, Together{});
 }
 
 // Grid (groups, people), EMA_THREADS threads, EmaBlock::workspace floats of dynamic shared memory. `shortcut` may be

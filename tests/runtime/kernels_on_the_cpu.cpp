@@ -56,10 +56,11 @@ void crop_on_the_cpu(const std::uint8_t* data, const std::uint8_t* chroma, int w
     const int plane = spec->height * spec->width;
     for (int person = 0; person < people; ++person) {
         const lehrnet::Affine affine = lehrnet::person_affine(boxes + 4 * person, *spec);
-        affines[3 * person] = affine.scale, affines[3 * person + 1] = affine.x, affines[3 * person + 2] = affine.y;
+        affines[4 * person] = affine.scale_x, affines[4 * person + 1] = affine.scale_y;
+        affines[4 * person + 2] = affine.x, affines[4 * person + 3] = affine.y;
         for (int pixel = 0; pixel < plane; ++pixel) {
-            const lehrnet::Tap rows = lehrnet::tap(affine.scale * (pixel / spec->width) + affine.y, height);
-            const lehrnet::Tap column = lehrnet::tap(affine.scale * (pixel % spec->width) + affine.x, width);
+            const lehrnet::Tap rows = lehrnet::tap(affine.scale_y * (pixel / spec->width) + affine.y, height);
+            const lehrnet::Tap column = lehrnet::tap(affine.scale_x * (pixel % spec->width) + affine.x, width);
             lehrnet::by_format(format, [&](auto tag) {
                 using Row = typename decltype(tag)::Row;
                 const auto colour = lehrnet::blended(Row(frame, rows.first), Row(frame, rows.second), column, rows);
@@ -73,17 +74,18 @@ void crop_on_the_cpu(const std::uint8_t* data, const std::uint8_t* chroma, int w
 }
 
 void decode_on_the_cpu(const float* heatmaps, const float* of_mirrored, const std::int32_t* mirror, const double* affines,
-                       int people, int joints, int height, int width, int method, lehrnet::Keypoint* keypoints) {
-    const std::size_t size = static_cast<std::size_t>(height) * width;
+                       int people, int joints, const lehrnet::DecodeSpec* spec, lehrnet::Keypoint* keypoints) {
+    const std::size_t size = static_cast<std::size_t>(spec->height) * spec->width;
     for (int person = 0; person < people; ++person) {
         for (int joint = 0; joint < joints; ++joint) {
             const std::size_t first = static_cast<std::size_t>(person) * joints;
             const float* flipped = of_mirrored ? of_mirrored + (first + mirror[joint]) * size : nullptr;
-            const lehrnet::HeatMap map = {heatmaps + (first + joint) * size, flipped, height, width};
-            const double* affine = affines + 3 * person;
+            const lehrnet::HeatMap map = {heatmaps + (first + joint) * size, flipped, spec->height, spec->width,
+                                          spec->frame};
+            const double* affine = affines + 4 * person;
             lehrnet::DecodeBlock<DECODE_THREADS> block;
-            lehrnet::run_decode(block, map, method, {affine[0], affine[1], affine[2]}, keypoints + first + joint,
-                                InTurn<DECODE_THREADS>{});
+            lehrnet::run_decode(block, map, *spec, {affine[0], affine[1], affine[2], affine[3]},
+                                keypoints + first + joint, InTurn<DECODE_THREADS>{});
         }
     }
 }

@@ -174,7 +174,7 @@ class FakeCuda:
 
     def _crop(self, grid, at) -> None:
         frames, frame_of, boxes, people = (_pointer(at[place]) for place in range(4))
-        spec, (crops, affines) = bytes(_chars(at[4], 40)), (_pointer(at[place]) for place in (5, 6))
+        spec, (crops, affines) = bytes(_chars(at[4], 80)), (_pointer(at[place]) for place in (5, 6))
         plane = int(np.prod(np.frombuffer(spec, np.int32, 2)))
 
         def work() -> None:
@@ -184,21 +184,19 @@ class FakeCuda:
                 width, height, kind = (int(number) for number in _numbers(record + 32, 3, np.int32))
                 self.kernels.crop_on_the_cpu(
                     _at(data), _at(chroma), width, height, stride, kind, _at(boxes + 16 * person), 1, spec,
-                    _at(crops + 12 * plane * person), _at(affines + 24 * person),
+                    _at(crops + 12 * plane * person), _at(affines + 32 * person),
                 )  # fmt: skip
 
         self.do(work)
 
     def _decode(self, grid, at) -> None:
         heatmaps, mirrored, mirror, affines, people = (_pointer(at[place]) for place in range(5))
-        height, width, method = (int(_numbers(at[place], 1, np.int32)[0]) for place in (5, 6, 7))
-        keypoints = _pointer(at[8])
+        spec, keypoints = bytes(_chars(at[5], 28)), _pointer(at[6])
 
         def work() -> None:
             count = int(min(_numbers(people, 1, np.int32)[0], grid[1]))
             self.kernels.decode_on_the_cpu(
-                _at(heatmaps), _at(mirrored), _at(mirror), _at(affines), count, grid[0], height, width, method,
-                _at(keypoints),
+                _at(heatmaps), _at(mirrored), _at(mirror), _at(affines), count, grid[0], spec, _at(keypoints),
             )  # fmt: skip
 
         self.do(work)

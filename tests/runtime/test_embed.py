@@ -49,8 +49,8 @@ def test_golden_files_are_what_python_defines(tmp_path: Path) -> None:
     for path in golden.glob("*.f32"):
         committed, now = np.fromfile(path, np.float32), np.fromfile(tmp_path / path.name, np.float32)
         np.testing.assert_allclose(now, committed, atol=1e-4, err_msg=path.name)
-    for method in DECODE_METHODS:
-        manifests = [json.loads((folder / method / "bundle.json").read_text()) for folder in (golden, tmp_path)]
+    for name in (*DECODE_METHODS, "hrnet", "udp_frame"):
+        manifests = [json.loads((folder / name / "bundle.json").read_text()) for folder in (golden, tmp_path)]
         assert manifests[0] == manifests[1]
 
 

@@ -289,3 +289,14 @@ def test_the_operator_reads_nothing_beyond_its_inputs() -> None:
     )  # fmt: skip
     assert " passed" in said
     assert "skipped" not in said
+
+
+def test_a_skeleton_of_others_is_taken_from_the_manifest(library: Path, tmp_path: Path) -> None:
+    names = (*(f"joint {number}" for number in range(19)), "L_Paw", "R_Paw")
+    skeleton = Skeleton("dog", names, (0.067,) * 21, flip_pairs=((19, 20),), limbs=((0, 1),), upper_body=())
+    good = bundle_of(tmp_path / "good", graph_of(21).SerializeToString(), PoseSpec(skeleton, input_size=(64, 64)))
+    assert LibrarySession(library, good, wheels_library()).joints == 21
+    manifest = json.loads((good / "bundle.json").read_text())
+    manifest["pose"]["skeleton"]["joints"][0] = "L_Paw"
+    (good / "bundle.json").write_text(json.dumps(manifest))
+    assert "joints: expected each name once" in refusal(library, good)

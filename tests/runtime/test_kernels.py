@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 
 from lehrnet.pose.crop import sample_bilinear
 from lehrnet.pose.frame import person_affines
-from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
+from lehrnet.pose.heatmap import DECODE_METHODS, FRAMES, Frame, encode, fuse_flipped
 from lehrnet.pose.points import find_points
-from lehrnet.pose.spec import COCO
+from lehrnet.pose.spec import COCO, PoseSpec
 
 pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
 
-from lehrnet.runtime.cuda.launch import CropRecord
+from lehrnet.runtime.cuda.launch import CropRecord, DecodeRecord
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="compiling takes g++")
 
 SPEC = replace(COCO, input_size=(64, 32))
 BOXES = np.array([[10, 5, 40, 44], [-20.5, -8.25, 30.75, 60], [30.25, 20.5, 33.5, 26.75], [90, 90, 99, 99]], np.float32)
 FORMATS = {"bgr": 0, "rgb": 1, "bgra": 2, "rgba": 3, "gray": 4, "nv12": 5}
-METHODS = {"quarter": 0, "dark": 1, "udp": 2}
 
 
 def pointer(array: NDArray) -> ctypes.c_void_p:
@@ -34,13 +33,14 @@ def pointer(array: NDArray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def affines_of(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    affines = person_affines(boxes.astype(np.float64), SPEC)
-    return np.ascontiguousarray(affines[:, [0, 0, 1], [0, 2, 2]])
+def affines_of(boxes: NDArray[np.float32], spec: PoseSpec = SPEC) -> NDArray[np.float64]:
+    affines = person_affines(boxes.astype(np.float64), spec)
+    return np.ascontiguousarray(affines[:, [0, 1, 0, 1], [0, 1, 2, 2]])
 
 
+@pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_crop_is_the_definition_s(name: str, kernels: ctypes.CDLL) -> None:
+def test_a_crop_is_the_definition_s(name: str, frame: Frame, kernels: ctypes.CDLL) -> None:
     rng = np.random.default_rng(3)
     bgr = np.asarray(cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), (0, 0), 1.5), np.uint8)
     planes = {"bgr": [0, 1, 2], "rgb": [2, 1, 0], "bgra": [0, 1, 2, 0], "rgba": [2, 1, 0, 1], "gray": [1]}
@@ -53,36 +53,39 @@ def test_a_crop_is_the_definition_s(name: str, kernels: ctypes.CDLL) -> None:
         picture = np.ascontiguousarray(bgr[..., planes[name]])
         bgr = bgr[..., [1, 1, 1]] if name == "gray" else bgr
     scale, shift = 1 / (255 * np.array(SPEC.std)), -np.array(SPEC.mean) / np.array(SPEC.std)
-    spec = CropRecord.of(SPEC)
-    found, affines = np.empty((len(BOXES), 3, 64, 32), np.float32), np.empty((len(BOXES), 3))
+    framed = replace(SPEC, frame=frame)
+    spec = CropRecord.of(framed)
+    found, affines = np.empty((len(BOXES), 3, 64, 32), np.float32), np.empty((len(BOXES), 4))
     kernels.crop_on_the_cpu(
         pointer(picture), chroma, 64, 48, picture.strides[0], FORMATS[name], pointer(BOXES), len(BOXES),
         ctypes.byref(spec), pointer(found), pointer(affines),
     )  # fmt: skip
-    np.testing.assert_allclose(affines, affines_of(BOXES), rtol=1e-12)
-    for person, affine in enumerate(person_affines(BOXES.astype(np.float64), SPEC)):
+    np.testing.assert_allclose(affines, affines_of(BOXES, framed), rtol=1e-12, atol=1e-12)
+    for person, affine in enumerate(person_affines(BOXES.astype(np.float64), framed)):
         levels = sample_bilinear(bgr, affine, SPEC.input_size)[..., ::-1].transpose(2, 0, 1)
         wanted = levels * scale[:, None, None] + shift[:, None, None]
         np.testing.assert_allclose(found[person], wanted, atol=1 / 255 / min(SPEC.std) / 100)
 
 
+@pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("method", DECODE_METHODS)
 @pytest.mark.parametrize("flip", [False, True])
-def test_keypoints_are_the_definition_s(method, flip: bool, kernels: ctypes.CDLL) -> None:
+def test_keypoints_are_the_definition_s(method, flip: bool, frame: Frame, kernels: ctypes.CDLL) -> None:
+    spec = replace(SPEC, decode=method, frame=frame)
     rng = np.random.default_rng(5)
     points = rng.uniform(-1, (9, 17), (len(BOXES), 17, 2))
     heatmaps = encode(points, (16, 8), 2.0) + rng.normal(0, 0.01, (len(BOXES), 17, 16, 8)).astype(np.float32)
     heatmaps[0, 0], heatmaps[0, 1] = 0.25, -heatmaps[0, 1]
     mirrored, mirror = heatmaps[::-1].copy(), np.array(SPEC.skeleton.mirror, np.int32)
-    found, affines = np.empty((len(BOXES), 17, 3), np.float32), affines_of(BOXES)
+    found, affines = np.empty((len(BOXES), 17, 3), np.float32), affines_of(BOXES, spec)
     kernels.decode_on_the_cpu(
         pointer(heatmaps), pointer(mirrored) if flip else None, pointer(mirror), pointer(affines),
-        len(BOXES), 17, 16, 8, METHODS[method], pointer(found),
+        len(BOXES), 17, ctypes.byref(DecodeRecord.of(spec)), pointer(found),
     )  # fmt: skip
-    heatmaps = fuse_flipped(heatmaps, mirrored, SPEC.skeleton.mirror) if flip else heatmaps
+    heatmaps = fuse_flipped(heatmaps, mirrored, SPEC.skeleton.mirror, frame) if flip else heatmaps
     crops = np.zeros((len(BOXES), 3, 64, 32), np.float32)
-    whole = person_affines(BOXES.astype(np.float64), SPEC)
-    wanted = find_points(lambda _: heatmaps, crops, whole, replace(SPEC, decode=method))
+    whole = person_affines(BOXES.astype(np.float64), spec)
+    wanted = find_points(lambda _: heatmaps, crops, whole, spec)
     np.testing.assert_allclose(found[..., :2], wanted[..., :2], atol=0.01)
     np.testing.assert_array_equal(found[..., 2], wanted[..., 2])
 
@@ -92,8 +95,9 @@ def test_a_broken_heatmap_gives_nan_not_a_guess(broken: float, kernels: ctypes.C
     heatmaps = np.random.default_rng(0).random((1, 2, 16, 8), np.float32)
     heatmaps[0, 1, 7, 3] = broken
     found, affines = np.empty((1, 2, 3), np.float32), affines_of(BOXES[:1])
+    record = DecodeRecord.of(replace(SPEC, decode="dark"))
     kernels.decode_on_the_cpu(
-        pointer(heatmaps), None, None, pointer(affines), 1, 2, 16, 8, METHODS["dark"], pointer(found)
+        pointer(heatmaps), None, None, pointer(affines), 1, 2, ctypes.byref(record), pointer(found)
     )
     assert np.isfinite(found[0, 0]).all()
     assert np.isnan(found[0, 1, :2]).all()

@@ -71,7 +71,11 @@ def test_a_foreign_graph_is_refused_with_its_names(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "relu.onnx"))
-    with pytest.raises(ValueError, match=r"maps \['x'\] to \['y'\], expected \['crops'\]"):
+    with pytest.raises(ValueError, match=r"x is 1 x 3 x 8 x 8, expected N x 3 x H x W with fixed H and W"):
+        open_session(tmp_path / "relu.onnx", "cpu")
+    graph.output.append(value("x", onnx.TensorProto.FLOAT, [1, 3, 8, 8]))
+    onnx.save(onnx.helper.make_model(graph, ir_version=8), str(tmp_path / "relu.onnx"))
+    with pytest.raises(ValueError, match=r"maps \['x'\] to \['y', 'x'\], expected one input and one output"):
         open_session(tmp_path / "relu.onnx", "cpu")
 
 
@@ -142,9 +146,14 @@ class TestForeignGraphs:
             open_session(graph_file(tmp_path / "a.onnx", shape, out, kind=kind), "cpu")
 
     def test_heatmaps_of_another_grid_are_refused(self, tmp_path: Path) -> None:
-        path = graph_file(tmp_path / "a.onnx", ["n", 3, 64, 64], ["n", 17, "h", "w"], pool=8)
-        with pytest.raises(ValueError, match="heatmaps is n x 17 x 8 x 8, expected N x K x 16 x 16 with a fixed K"):
+        path = graph_file(tmp_path / "a.onnx", ["n", 3, 64, 64], ["n", 17, "h", "w"], pool=64)
+        with pytest.raises(ValueError, match="heatmaps is n x 17 x 1 x 1, expected N x K x 16 x 16, or another whole"):
             open_session(path, "cpu")
+
+    def test_another_whole_stride_is_taken(self, tmp_path: Path) -> None:
+        session = open_session(graph_file(tmp_path / "a.onnx", ["n", 3, 64, 64], ["n", 17, "h", "w"], pool=8), "cpu")
+        assert (session.spec.stride, session.spec.grid) == (8, (8, 8))
+        assert session.run(np.zeros((2, 3, 64, 64), np.float32)).shape == (2, 17, 8, 8)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 100_000])
@@ -192,5 +201,15 @@ def test_a_manifest_that_is_of_another_graph_is_refused(tiny_bundle: Path, tmp_p
     content = json.loads(manifest.read_text())
     content["pose"]["input_size"] = [4096, 4096]
     manifest.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"takes crops of \(64, 64\) and finds 17 joints, but the manifest says"):
+    with pytest.raises(ValueError, match=r"takes crops of \(64, 64\) and finds 17 joints on \(16, 16\) cells"):
         PoseEstimator.open(tmp_path / "bundle", device="cpu")
+
+
+def test_a_manifest_with_other_names_than_the_graph_s_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    manifest = tmp_path / "bundle" / "bundle.json"
+    content = json.loads(manifest.read_text())
+    content["input"]["name"] = "images"
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="maps 'crops' to 'heatmaps', but the manifest says 'images' to 'heatmaps'"):
+        PoseEstimator.open(tmp_path / "bundle", "fp32", "cpu")

@@ -21,11 +21,13 @@ struct Spec {
     int input_height = 0, input_width = 0;
     double padding = 0;
     std::array<double, 3> mean{}, std{};  // of RGB between 0 and 1
-    std::int32_t decode = QUARTER;  // a DecodeMethod
-    float min_score = 0.2f;         // of a joint that is drawn; older manifests have none
+    std::int32_t decode = QUARTER;     // a DecodeMethod
+    std::int32_t frame = FRAME_EDGES;  // a FrameKind
+    int stride = 4;                    // px of the crop that a cell has
+    float min_score = 0.2f;            // of a joint that is drawn; older manifests have none
 
-    int heatmap_height() const { return input_height / 4; }
-    int heatmap_width() const { return input_width / 4; }
+    int heatmap_height() const { return input_height / stride; }
+    int heatmap_width() const { return input_width / stride; }
     std::size_t crop_size() const { return std::size_t{3} * input_height * input_width; }
     std::size_t map_size() const { return static_cast<std::size_t>(heatmap_height()) * heatmap_width(); }
     std::size_t heatmaps_size() const { return joints.size() * map_size(); }

@@ -25,7 +25,7 @@ template <class Row>
 void sample(const Frame& frame, const Affine& affine, const CropSpec& spec, const std::vector<Tap>& columns, float* crop) {
     const std::size_t plane = static_cast<std::size_t>(spec.height) * spec.width;
     for (int y = 0; y < spec.height; ++y) {
-        const Tap rows = tap(affine.scale * y + affine.y, frame.height);
+        const Tap rows = tap(affine.scale_y * y + affine.y, frame.height);
         const Row upper(frame, rows.first), lower(frame, rows.second);
         float* out = crop + static_cast<std::size_t>(y) * spec.width;
         for (int x = 0; x < spec.width; ++x) {
@@ -92,7 +92,19 @@ void check_boxes(const float* boxes, std::size_t count) {
 }
 
 CropSpec crop_spec(const Spec& spec) {
-    CropSpec found{spec.input_height, spec.input_width, spec.padding, {}, {}};
+    const double height = spec.input_height, width = spec.input_width;
+    CropSpec found{spec.input_height, spec.input_width, spec.padding, 1, 1, (width - 1) / 2, (height - 1) / 2, 0, {}, {}};
+    switch (spec.frame) {
+        case FRAME_HRNET:  // the box's centre comes to half the width and height
+            found.middle_x = width / 2;
+            found.middle_y = height / 2;
+            break;
+        case FRAME_UDP:  // the box's sides span the outermost pixels' centres
+            found.stretch_x = width / (width - 1);
+            found.stretch_y = height / (height - 1);
+            break;
+        default: found.to_pixels = -0.5;  // edges meet edges
+    }
     for (int c = 0; c < 3; ++c) {
         found.scale[c] = static_cast<float>(1 / (255 * spec.std[c]));
         found.shift[c] = static_cast<float>(-spec.mean[c] / spec.std[c]);
@@ -103,7 +115,7 @@ CropSpec crop_spec(const Spec& spec) {
 void crop_person(const lehrnet_image& image, const Affine& affine, const CropSpec& spec, std::vector<Tap>& columns,
                  float* crop) {
     const Frame frame = frame_of(image);
-    for (int x = 0; x < spec.width; ++x) columns[x] = tap(affine.scale * x + affine.x, frame.width);
+    for (int x = 0; x < spec.width; ++x) columns[x] = tap(affine.scale_x * x + affine.x, frame.width);
     by_format(frame.format, [&](auto tag) {
         sample<typename decltype(tag)::Row>(frame, affine, spec, columns, crop);
     });

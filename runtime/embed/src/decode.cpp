@@ -50,8 +50,21 @@ float finite(double position) {
 
 }  // namespace
 
+DecodeSpec decode_spec(const Spec& spec) {
+    const int height = spec.heatmap_height(), width = spec.heatmap_width();
+    const auto stride = static_cast<float>(spec.stride);
+    DecodeSpec found{height, width, spec.decode, spec.frame, stride, stride, 0};
+    if (spec.frame == FRAME_EDGES) found.offset = (stride - 1) / 2;
+    if (spec.frame == FRAME_UDP) {  // the outermost cells lie on the outermost pixels
+        found.factor_x = static_cast<float>(static_cast<double>(spec.input_width - 1) / (width - 1));
+        found.factor_y = static_cast<float>(static_cast<double>(spec.input_height - 1) / (height - 1));
+    }
+    return found;
+}
+
 void decode_person(const float* heatmaps, const Affine& affine, const Spec& spec, std::size_t person,
                    lehrnet_keypoint* keypoints) {
+    const DecodeSpec cells = decode_spec(spec);
     for (std::size_t joint = 0; joint < spec.joints.size(); ++joint) {
         const Map map = {heatmaps + joint * spec.map_size(), spec.heatmap_height(), spec.heatmap_width()};
         const std::size_t peak = std::isnan(map.cells[0]) ? 0 : arg_max(map.cells, spec.map_size());
@@ -60,10 +73,11 @@ void decode_person(const float* heatmaps, const Affine& affine, const Spec& spec
             fail(LEHRNET_BAD_HEATMAP, "the heatmap of person ", person, ", joint ", joint, " holds NaN or infinity");
         }
         const int row = static_cast<int>(peak) / map.width, column = static_cast<int>(peak) % map.width;
-        const Offset<double> offset = spec.decode == QUARTER ? quarter_offset<double>(map, row, column)
+        const Offset<double> offset = spec.decode == QUARTER ? quarter_offset<double>(map, row, column, spec.frame)
                                                              : newton(map, row, column, spec.decode);
-        const float x = to_crop(column, static_cast<float>(offset.x)), y = to_crop(row, static_cast<float>(offset.y));
-        keypoints[joint] = {finite(affine.scale * x + affine.x), finite(affine.scale * y + affine.y), score};
+        const float x = to_crop(column, static_cast<float>(offset.x), cells.factor_x, cells.offset);
+        const float y = to_crop(row, static_cast<float>(offset.y), cells.factor_y, cells.offset);
+        keypoints[joint] = {finite(affine.scale_x * x + affine.x), finite(affine.scale_y * y + affine.y), score};
     }
 }
 
@@ -73,7 +87,7 @@ void fuse_flipped(float* heatmaps, const float* of_mirrored, const std::vector<i
         for (int row = 0; row < spec.heatmap_height(); ++row) {
             float* to = heatmaps + joint * spec.map_size() + static_cast<std::size_t>(row) * width;
             const float* from = of_mirrored + mirror[joint] * spec.map_size() + static_cast<std::size_t>(row) * width;
-            for (int x = 0; x < width; ++x) to[x] = (to[x] + from[width - 1 - x]) * 0.5f;
+            for (int x = 0; x < width; ++x) to[x] = (to[x] + from[mirrored_column(x, width, spec.frame)]) * 0.5f;
         }
     }
 }

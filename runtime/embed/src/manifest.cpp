@@ -116,24 +116,25 @@ std::vector<std::string> joints_in(const json::Value& value) {
         wrong("expected 1 to " + std::to_string(MOST_JOINTS) + ", found " + std::to_string(items.size()));
     }
     std::vector<std::string> found;
-    for (const json::Value& item : items) found.push_back(name_in(item));
+    for (const json::Value& item : items) {
+        found.push_back(name_in(item));
+        if (std::count(found.begin(), found.end(), found.back()) > 1) {
+            wrong("expected each name once, found \"" + clipped(found.back()) + "\" twice");
+        }
+    }
     return found;
 }
 
-// The manifest's words about a body against our own.
+// What the manifest says of a body that we know, against our own; another skeleton is the manifest's alone.
 void check_skeleton(const Spec& spec) {
-    std::string names;
     for (const Skeleton& known : skeletons()) {
-        names += (names.empty() ? "" : " or ") + std::string(known.name);
         if (spec.skeleton != known.name) continue;
         if (!std::equal(spec.joints.begin(), spec.joints.end(), known.joints.begin(), known.joints.end())) {
             wrong("its " + std::to_string(spec.joints.size()) + " joints are not " + std::string(known.name) + "'s " +
                   std::to_string(known.joints.size()) + " in their order");
         }
         if (spec.flip_pairs != known.flip_pairs) wrong("its flip_pairs are not " + std::string(known.name) + "'s");
-        return;
     }
-    wrong("name: expected " + names + ", found \"" + clipped(spec.skeleton) + "\"");
 }
 
 void take_skeleton(Spec& spec, const json::Value& skeleton) {
@@ -146,11 +147,18 @@ void take_skeleton(Spec& spec, const json::Value& skeleton) {
     check_skeleton(spec);
 }
 
-// Other frames (HRNet's, UDP's) are read by lehrnet in Python only.
-std::string frame_in(const json::Value& value) {
-    const std::string& frame = value.string();
-    if (frame != "edges") wrong("this library reads \"edges\" alone, found \"" + clipped(frame) + "\": run it from Python");
-    return frame;
+std::int32_t frame_in(const json::Value& value) {
+    const std::string frame = one_of(value, {"edges", "hrnet", "udp"});
+    return frame == "edges" ? FRAME_EDGES : frame == "hrnet" ? FRAME_HRNET : FRAME_UDP;
+}
+
+// Whole cells fill the crop, at least two each way.
+int stride_in(const json::Value& value, const Spec& spec) {
+    const int stride = static_cast<int>(value.integer(1, 16));
+    if (spec.input_height % stride || spec.input_width % stride) {
+        wrong("expected a divisor of the input size, found " + std::to_string(stride));
+    }
+    return stride;
 }
 
 DecodeMethod decode_of(const std::string& name) { return name == "quarter" ? QUARTER : name == "dark" ? DARK : UDP; }
@@ -165,7 +173,7 @@ Spec spec_in(const json::Value& pose) {
     if (pose.has("sigma")) field(pose, "sigma", [](const auto& value) { return value.number(1e-3, 1000); });
     spec.decode_name = field(pose, "decode", [](const auto& value) { return one_of(value, {"quarter", "dark", "udp"}); });
     spec.decode = decode_of(spec.decode_name);
-    if (pose.has("frame")) field(pose, "frame", frame_in);
+    if (pose.has("frame")) spec.frame = field(pose, "frame", frame_in);
     if (pose.has("min_score")) {
         spec.min_score = field(pose, "min_score", [](const auto& value) { return static_cast<float>(value.number(0, 1000)); });
     }
@@ -231,9 +239,11 @@ Manifest manifest_in(const json::Value& content, const std::string& precision, c
     field(content, "output", [&](const auto& output) {
         manifest.output_name = field(output, "name", name_in);
         field(output, "layout", [](const auto& value) { return one_of(value, {"NCHW"}); });
-        field(output, "stride", [](const auto& value) { return value.integer(4, 4); });
     });
     manifest.spec = field(content, "pose", spec_in);
+    field(content, "output", [&](const auto& output) {
+        manifest.spec.stride = field(output, "stride", [&](const auto& value) { return stride_in(value, manifest.spec); });
+    });
     field(content, "artefacts", [&](const auto& artefacts) {
         const json::Value& artefact = artefact_of(artefacts, precision, name);
         try {

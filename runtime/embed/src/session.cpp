@@ -99,7 +99,12 @@ std::unique_ptr<Backend> open_backend(const Bundle& bundle, const lehrnet_option
 #endif
     const std::string& file = bundle.manifest.file;
     if (ends_with(file, ".onnx")) return open_onnxruntime(bundle, backend);
-    if (ends_with(file, ".lehrnet")) return open_native(bundle, backend);
+    if (ends_with(file, ".lehrnet")) {
+        if (bundle.manifest.spec.stride != 4) {
+            fail(LEHRNET_BAD_BUNDLE, clipped(file), " gives a cell for 4 px, but the manifest says ", bundle.manifest.spec.stride);
+        }
+        return open_native(bundle, backend);
+    }
     if (ends_with(file, ".engine")) return open_engine(bundle, backend, options);
     fail(LEHRNET_INVALID_ARGUMENT, clipped(file), " is not for this library: expected a packed network, an ONNX graph or a "
          "TensorRT engine");

@@ -86,12 +86,12 @@ void a_manifest_says_what_can_be() {
         {"64,", "\"64\",", "found a string"},
         {"64,", "99999999999999999999,", "found a number"},
         {"\"decode\": \"quarter\"", "\"decode\": \"mean\"", "decode: expected quarter or dark or udp, found \"mean\""},
-        {"\"frame\": \"edges\"", "\"frame\": \"hrnet\"",
-         "frame: this library reads \"edges\" alone, found \"hrnet\""},
+        {"\"frame\": \"edges\"", "\"frame\": \"corner\"", "frame: expected edges or hrnet or udp, found \"corner\""},
         {"\"rgb\"", "\"bgr\"", "input: colour_order: expected rgb, found \"bgr\""},
         {"\"rgb\"", "null", "expected a string, found null"},
         {"\"NCHW\"", "\"NHWC\"", "layout: expected NCHW"},
-        {"\"stride\": 4", "\"stride\": 8", "stride: expected a whole number from 4 to 4"},
+        {"\"stride\": 4", "\"stride\": 17", "stride: expected a whole number from 1 to 16, found 17"},
+        {"\"stride\": 4", "\"stride\": 3", "output: stride: expected a divisor of the input size, found 3"},
         {"\"trained\": false", "\"trained\": \"false\"", "trained: expected true or false, found a string"},
         {"\"trained\": false", "\"trained\": 0", "trained: expected true or false, found a whole number"},
         {"\"trained\": false", "\"trained\": false, \"trained\": true", "a key that stands twice"},
@@ -108,8 +108,9 @@ void a_skeleton_is_the_one_that_its_name_says() {
         const char *from, *to, *said;
     } faults[] = {
         {"\"coco17\"", "\"mpii16\"", "skeleton: its 17 joints are not mpii16's 16"},
-        {"\"coco17\"", "\"coco18\"", "skeleton: name: expected coco17 or mpii16, found \"coco18\""},
-        {"\"nose\"", "\"left_eye\"", "its 17 joints are not coco17's"},
+        {"\"coco17\"", "\"\"", "skeleton: name: expected a name of 1 to 255 bytes"},
+        {"\"nose\"", "\"left_eye\"", "joints: expected each name once, found \"left_eye\" twice"},
+        {"\"nose\"", "\"snout\"", "its 17 joints are not coco17's"},
         {"\"nose\",", "", "skeleton"},
         {"\"nose\"", "7", "joints: expected a string, found a whole number"},
         {"0.026,", "", "sigmas: expected 17 numbers, found 16"},
@@ -126,6 +127,16 @@ void a_skeleton_is_the_one_that_its_name_says() {
         {"\"limbs\": [", "\"limbs\": [[1, 2.0],", "limbs: expected a whole number"},
     };
     for (const auto& [from, to, said] : faults) CHECK_FAILS(manifest(from, to), LEHRNET_BAD_BUNDLE, said);
+}
+
+void another_skeleton_is_the_manifests_own() {
+    const fs::path bundle = changed("bundle.json", {{"\"coco17\"", "\"dog17\""}, {"\"nose\"", "\"snout\""}});
+    lehrnet_session* session = open_fake_session(bundle.string());
+    lehrnet_info info{};
+    info.struct_size = sizeof info;
+    CHECK(lehrnet_describe(session, &info) == LEHRNET_OK);
+    CHECK(std::strcmp(info.skeleton, "dog17") == 0 && std::strcmp(info.joint_names[0], "snout") == 0);
+    lehrnet_close(session);
 }
 
 void an_artefact_is_the_file_that_was_exported() {
@@ -296,6 +307,7 @@ int main(int, char** arguments) {
     scratch = mkdtemp(pattern.data());
     a_manifest_says_what_can_be();
     a_skeleton_is_the_one_that_its_name_says();
+    another_skeleton_is_the_manifests_own();
     an_artefact_is_the_file_that_was_exported();
     odd_files_are_not_read();
     an_engine_is_opened_only_where_it_is_trusted();

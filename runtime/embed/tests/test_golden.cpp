@@ -45,8 +45,8 @@ lehrnet_image repacked(std::vector<std::uint8_t>& memory, const std::vector<int>
     return {format, 64, 48, memory.data(), stride, nullptr, 0};
 }
 
-void crops_are_python_s(lehrnet_session* session) {
-    const std::vector<float> wanted = read_array<float>(golden + "/crops.f32");
+void crops_are_python_s(lehrnet_session* session, const std::string& name = "crops") {
+    const std::vector<float> wanted = read_array<float>(golden + "/" + name + ".f32");
     std::vector<std::uint8_t> memory;
     const auto difference = [&](const lehrnet_image& image) {
         return largest_difference(crops_of(session, image, PEOPLE), wanted);
@@ -90,8 +90,9 @@ void keypoints_are_python_s(lehrnet_session* session, const std::string& method)
     CHECK(worst < PX / 10);
 }
 
-void flipped_heatmaps_are_fused_as_python_does() {
+void flipped_heatmaps_are_fused_as_python_does(std::int32_t frame, const std::string& name) {
     lehrnet::Spec spec;
+    spec.frame = frame;
     spec.joints.assign(JOINTS, "");
     spec.input_height = 64;
     spec.input_width = 32;
@@ -101,16 +102,21 @@ void flipped_heatmaps_are_fused_as_python_does() {
     for (std::size_t i = 0; i < PEOPLE; ++i) {
         lehrnet::fuse_flipped(fused.data() + i * MAPS, heatmaps.data() + (PEOPLE - 1 - i) * MAPS, mirror, spec);
     }
-    CHECK(largest_difference(fused, read_array<float>(golden + "/fused.f32")) == 0);
+    CHECK(largest_difference(fused, read_array<float>(golden + "/" + name + ".f32")) == 0);
 }
 
 }  // namespace
 
 int main(int, char** arguments) {
     golden = arguments[1];
-    for (const std::string method : {"quarter", "dark", "udp"}) {
+    for (const std::string method : {"quarter", "dark", "udp", "hrnet", "udp_frame"}) {
         lehrnet_session* session = open_fake_session(golden + "/" + method);
         keypoints_are_python_s(session, method);
+        lehrnet_close(session);
+    }
+    for (const std::string frame : {"hrnet", "udp_frame"}) {
+        lehrnet_session* session = open_fake_session(golden + "/" + frame);
+        crops_are_python_s(session, "crops_" + frame);
         lehrnet_close(session);
     }
     lehrnet_session* session = open_fake_session(golden + "/quarter");
@@ -118,6 +124,7 @@ int main(int, char** arguments) {
     gray_is_all_three_colours(session);
     nv12_is_opencv_s(session);
     lehrnet_close(session);
-    flipped_heatmaps_are_fused_as_python_does();
+    flipped_heatmaps_are_fused_as_python_does(lehrnet::FRAME_EDGES, "fused");
+    flipped_heatmaps_are_fused_as_python_does(lehrnet::FRAME_HRNET, "fused_hrnet");
     return failures;
 }

@@ -18,6 +18,12 @@ from lehrnet.pose.spec import COCO, PoseSpec
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
 
 SPEC = replace(COCO, input_size=(64, 32))
+SPECS = {
+    **{method: replace(SPEC, decode=method) for method in DECODE_METHODS},
+    "hrnet": replace(SPEC, frame="hrnet"),
+    "udp_frame": replace(SPEC, frame="udp", decode="udp"),
+}
+"""By the name of the golden bundle."""
 BOXES = np.array(
     [
         [10, 5, 40, 44],
@@ -34,8 +40,8 @@ def main() -> None:
     """Write the bundles and the arrays."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "golden"
     folder.mkdir(parents=True, exist_ok=True)
-    for method in DECODE_METHODS:
-        write_bundle(folder / method, replace(SPEC, decode=method))
+    for name, spec in SPECS.items():
+        write_bundle(folder / name, spec)
     for name, array in arrays().items():
         array.tofile(folder / name)
 
@@ -54,26 +60,29 @@ def arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(7)
     image = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), (0, 0), 1.5)
     nv12 = rng.integers(0, 256, (72, 64), dtype=np.uint8)
-    affines = person_affines(BOXES.astype(np.float64), SPEC)
+    boxes = BOXES.astype(np.float64)
+    affines = person_affines(boxes, SPEC)
     points = rng.uniform(-1, (9, 17), (len(BOXES), 17, 2))  # in cells; some beyond the map's 8x16
     heatmaps = encode(points, (16, 8), 2.0) * rng.uniform(0.2, 1, (len(BOXES), 17, 1, 1)).astype(np.float32)
     heatmaps += rng.normal(0, 0.01, heatmaps.shape).astype(np.float32)
     heatmaps[0, 0] = 0.25  # all equal: the first cell wins
     heatmaps[0, 1] = -heatmaps[0, 1]  # no peak above zero
     keypoints = {
-        f"keypoints_{method}.f32": find_points(
-            lambda _: heatmaps, np.zeros((len(BOXES), 3, 64, 32), np.float32), affines, replace(SPEC, decode=method)
+        f"keypoints_{name}.f32": find_points(
+            lambda _: heatmaps, np.zeros((len(BOXES), 3, 64, 32), np.float32), person_affines(boxes, spec), spec
         )
-        for method in DECODE_METHODS
+        for name, spec in SPECS.items()
     }
     return {
         "image.u8": image,
         "nv12.u8": nv12,
         "boxes.f32": BOXES,
         "crops.f32": crops(image, affines),
+        **{f"crops_{name}.f32": crops(image, person_affines(boxes, SPECS[name])) for name in ("hrnet", "udp_frame")},
         "crops_nv12.f32": crops(cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12), affines[:2]),
         "heatmaps.f32": heatmaps,
         "fused.f32": fuse_flipped(heatmaps, heatmaps[::-1].copy(), SPEC.skeleton.mirror),
+        "fused_hrnet.f32": fuse_flipped(heatmaps, heatmaps[::-1].copy(), SPEC.skeleton.mirror, "hrnet"),
         **keypoints,
     }
 
