@@ -79,7 +79,7 @@ def _export(options: argparse.Namespace) -> int:
         skeleton=skeleton_of(options),
     )
     crops = photograph_crops(options.data, checkpoint.spec) if options.data else None
-    precisions = options.precisions.split(",") if options.precisions else default_precisions(checkpoint.spec)
+    precisions = options.precisions.split(",") if options.precisions else default_precisions()
     bundle = export_bundle(
         checkpoint,
         options.out,

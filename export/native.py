@@ -20,8 +20,6 @@ from ..model.ema import EMA
 from ..model.forms import fold_norms
 
 NATIVE = "native_fp32"
-NATIVE_FRAME = "edges"
-"""The only frame that the C++ library crops and decodes by."""
 MAGIC, VERSION, BYTE_ORDER = b"LEHRNETN", 1, 0x01020304
 HEADER = struct.Struct("<8s2IQ10I")  # magic, version, byte order, bytes of the file, config and count of tensors
 ENTRY = struct.Struct("<4IQ")  # a tensor's sizes, and where its numbers begin

@@ -16,13 +16,13 @@ from ..model.network import create_model
 from ..pose.batches import LabelledBatch
 from ..pose.heatmap import DecodeMethod, Frame
 from ..pose.skeleton import Skeleton
-from ..pose.spec import PoseSpec, spec_for
+from ..pose.spec import spec_for
 from ..runtime.backends.operators import lacks_library, missing_library
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
-from .native import NATIVE, NATIVE_FRAME, write_native
+from .native import NATIVE, write_native
 from .precisions import GRAPHS, PRECISIONS, PrecisionWriter, WrittenGraph
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
@@ -94,7 +94,7 @@ def export_bundle(
     >>> bundle.artefacts["fp32"].measured["parity"]["passed"]
     True
     """
-    names = _checked_names(default_precisions(checkpoint.spec) if precisions is None else precisions, checkpoint.spec)
+    names = _checked_names(default_precisions() if precisions is None else precisions)
     with new_bundle_folder(out, overwrite=overwrite) as folder:
         weights = folder / "model.safetensors"
         save_checkpoint(weights, checkpoint)
@@ -115,14 +115,12 @@ def export_bundle(
     return open_bundle(out)
 
 
-def default_precisions(spec: PoseSpec) -> tuple[str, ...]:
-    """What a bundle of these crops holds where nobody says what it should."""
-    kind = GRAPHS[NATIVE]
-    packed = spec.frame == NATIVE_FRAME and not lacks_library(kind.requires, native=True)
-    return ("fp32", NATIVE) if packed else ("fp32",)
+def default_precisions() -> tuple[str, ...]:
+    """What a bundle holds where nobody says what it should: FP32, also for our CPU engine where it can be verified."""
+    return ("fp32",) if lacks_library(GRAPHS[NATIVE].requires, native=True) else ("fp32", NATIVE)
 
 
-def _checked_names(precisions: Iterable[str], spec: PoseSpec) -> tuple[str, ...]:
+def _checked_names(precisions: Iterable[str]) -> tuple[str, ...]:
     """`fp32` and the precisions asked for, each once; ValueError for those that cannot be written here."""
     names = tuple(dict.fromkeys(("fp32", *precisions)))
     unknown = [name for name in names if name not in PRECISIONS]
@@ -132,9 +130,6 @@ def _checked_names(precisions: Iterable[str], spec: PoseSpec) -> tuple[str, ...]
         native = GRAPHS[name].native
         if lacks_library(GRAPHS[name].requires, native=native):
             raise ValueError(f"{name} cannot be verified here: {missing_library(native=native)}")
-        if native and spec.frame != NATIVE_FRAME:
-            wanted = f"{NATIVE_FRAME!r}, this one has {spec.frame!r}"
-            raise ValueError(f"{name} is for networks of frame {wanted}; leave it out")
     return names
 
 

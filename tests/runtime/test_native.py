@@ -363,13 +363,15 @@ class TestWithTheLibrary:
         assert "fp32 runs; native_fp32 would be faster, but it needs lehrnet's C++ library" in caplog.text
         assert list(export_bundle(tiny_checkpoint, tmp_path / "without").artefacts) == ["weights", "fp32"]
 
-    def test_a_network_of_another_frame_is_refused_before_anything_is_written(
-        self, library: Path, tiny_checkpoint, tmp_path: Path
+    def test_a_network_of_another_frame_is_cropped_and_decoded_by_it(
+        self, library: Path, tiny_checkpoint, image, tmp_path: Path
     ) -> None:
-        other = replace(tiny_checkpoint, spec=replace(tiny_checkpoint.spec, frame="udp"))
-        with pytest.raises(ValueError, match="native_fp32 is for networks of frame 'edges', this one has 'udp'"):
-            export_bundle(other, tmp_path / "bundle", precisions=[NATIVE])
-        assert not (tmp_path / "bundle").exists()
+        other = replace(tiny_checkpoint, spec=replace(tiny_checkpoint.spec, frame="hrnet"))
+        bundle = export_bundle(other, tmp_path / "bundle")
+        points = [PoseEstimator.open(bundle.root, artefact, "cpu")(image).xy for artefact in ("fp32", NATIVE)]
+        np.testing.assert_allclose(points[1], points[0], atol=0.01)
+        usual = PoseEstimator.open(export_bundle(tiny_checkpoint, tmp_path / "usual").root, NATIVE)(image).xy
+        assert np.abs(usual - points[1]).max() > 0.1
 
 
 def test_without_the_library_it_is_not_written(tiny_checkpoint, tmp_path: Path, monkeypatch) -> None:
