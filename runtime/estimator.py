@@ -15,6 +15,7 @@ from .bundle import open_bundle, unless_replaced
 from .inputs import is_on_gpu
 from .session import Session, Trust, open_artefact, open_pipeline
 
+VISIBLE_SCORE = 0.2  # lowest score of a joint that is drawn
 LARGEST_BATCH = 32  # crops in memory at once: 19 MB of input at 256x192
 
 
@@ -28,9 +29,41 @@ class Poses:
     """(N, K) heatmap peak of each joint, between 0 and about 1 for a trained network."""
     boxes: NDArray[np.float64]
     """(N, 4) xyxy, image px: the input boxes."""
+    ids: NDArray[np.int64] | None = None
+    """(N,) identities from 1 on, if a tracker gave them."""
+    smoothed: NDArray[np.float32] | None = None
+    """(N, K, 2) image px, if a tracker smooths; `xy` stays as the network found it."""
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(N, K) whether a joint's score is at least VISIBLE_SCORE, so that it is worth drawing."""
+        return np.asarray(self.score >= VISIBLE_SCORE)
+
+    @property
+    def shown(self) -> NDArray[np.float32]:
+        """(N, K, 2) image px: the smoothed joints if there are any, else those that the network found."""
+        return self.xy if self.smoothed is None else self.smoothed
+
+    def to_supervision(self) -> tuple[Any, Any]:
+        """The poses as `supervision.KeyPoints` and `supervision.Detections`, with identities as `tracker_id`.
+
+        ImportError without the package supervision.
+        """
+        try:
+            import supervision  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError("supervision is not installed: pip install supervision") from error
+        people = np.zeros(len(self), int)
+        detections = supervision.Detections(
+            xyxy=self.boxes.astype(np.float32),
+            confidence=self.score.mean(1),
+            class_id=people,
+            tracker_id=None if self.ids is None else self.ids,
+        )
+        return supervision.KeyPoints(self.shown, self.score, people), detections
 
 
 class Pipeline(Protocol):
