@@ -1,4 +1,4 @@
-"""Commands that run a bundle: predict, demo."""
+"""Commands that run a bundle: predict (pictures here, videos in `following`), demo."""
 
 import argparse
 import tempfile
@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .command import CHECK_FAILED, Command, add_running, bundle_or_default, number, renamed, report_bad
+from .following import add_detector, add_following, check_pictures_only, is_followed, opened_detector, predict_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..runtime.estimator import PoseEstimator
     from ..runtime.predict import Summary
     from ..runtime.session import Session
 
@@ -17,13 +21,24 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("bundle", type=Path, nargs="?", help="a bundle; default: that of the shipped weights")
     parser.add_argument(
-        "source", type=Path, metavar="IMAGE|FOLDER", help="image, or folder of images with its subfolders"
+        "source",
+        metavar="SOURCE",
+        help="image; folder of images with its subfolders; video file; camera number; rtsp:// or http:// address; "
+        "gst: pipeline; - for a video on standard input",
     )
     parser.add_argument(
-        "--boxes", type=Path, metavar="FILE", help="person boxes: COCO JSON or xyxy JSON; default: the whole image"
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="person boxes: COCO JSON or xyxy JSON, of a video by frame; default: the whole image",
     )
     parser.add_argument("--person-category", type=int, metavar="ID", help="person category of detections, if not 1")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write keypoints.json and a drawing of each image")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR|VIDEO",
+        help="of images: folder for keypoints.json and a drawing of each; of a video: the drawn video, as out.mp4",
+    )
     add_running(parser)
     parser.add_argument("--fallback", metavar="NAME", help="artefact to run if the first cannot, such as fp32")
     renamed(parser, "--otherwise", "--fallback")
@@ -37,31 +52,53 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger images (%(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="print the COCO results")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="print the COCO results, of a video one JSON line a frame, or write them to a file",
+    )
+    add_detector(parser)
+    add_following(parser)
 
 
 def _predict(options: argparse.Namespace) -> int:
+    bundle = bundle_or_default(options.bundle, options.artefact)
+
+    def opened() -> "PoseEstimator":
+        from ..runtime.estimator import PoseEstimator
+
+        return PoseEstimator.open(
+            bundle,
+            options.artefact,
+            options.device,
+            threads=options.threads,
+            flip=options.flip,
+            fallback=options.fallback,
+            trust_engine=options.trust_engine,
+        )
+
+    if is_followed(options):
+        return predict_frames(options, bundle, opened)
+    return _predict_pictures(options, bundle, opened)
+
+
+def _predict_pictures(options: argparse.Namespace, bundle: Path, opened: "Callable[[], PoseEstimator]") -> int:
     from tqdm import tqdm
 
-    from ..files import refuse_inputs
-    from ..runtime.estimator import PoseEstimator
+    from ..files import refuse_inputs, write_text
     from ..runtime.predict import FAILURES, LINES, RESULTS, open_source, predict_to_folder
 
-    bundle = bundle_or_default(options.bundle, options.artefact)
+    check_pictures_only(options)
+    outputs: dict[str, Path | None] = {"--json": Path(options.json) if options.json not in (None, "-") else None}
     if options.out is not None:
-        outputs: dict[str, Path | None] = {f"--out: {name}": options.out / name for name in (RESULTS, LINES, FAILURES)}
-        refuse_inputs(outputs, [options.boxes, bundle])
-    estimator = PoseEstimator.open(
-        bundle,
-        options.artefact,
-        options.device,
-        threads=options.threads,
-        flip=options.flip,
-        fallback=options.fallback,
-        trust_engine=options.trust_engine,
-    )
+        outputs |= {f"--out: {name}": options.out / name for name in (RESULTS, LINES, FAILURES)}
+    refuse_inputs(outputs, [options.boxes, options.detector, bundle, Path(options.source)])
+    estimator = opened()
+    detector = opened_detector(options)
     source = open_source(
-        options.source, estimator.spec, options.boxes, out=options.out, category=options.person_category
+        Path(options.source), estimator.spec, options.boxes, out=options.out, category=options.person_category
     )
     with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
         found = predict_to_folder(
@@ -72,12 +109,18 @@ def _predict(options: argparse.Namespace) -> int:
             nms=options.nms,
             max_pixels=options.max_pixels,
             lines=lines if options.json else None,
+            detector=detector,
             progress=lambda paths: tqdm(paths, "predicting", unit="image", disable=None if len(paths) > 1 else True),
         )
         if options.json:
             lines.seek(0)
-            print("[", *(("," if number else "") + line.strip() for number, line in enumerate(lines)), "]", sep="\n")
-        else:
+            rows = [("," if number else "") + line.strip() for number, line in enumerate(lines)]
+            text = "\n".join(["[", *rows, "]"])
+            if options.json == "-":
+                print(text)
+            else:
+                write_text(Path(options.json), text + "\n")
+        if options.json != "-":
             print(_summary(found, estimator.session, options.out))
     return report_bad(found.bad)
 
@@ -105,8 +148,9 @@ def _demo(options: argparse.Namespace) -> int:
 COMMANDS = (
     Command(
         "predict",
-        "Find the keypoints of people in images.",
-        "lehrnet predict bundle photos/ --boxes people.json --out out/",
+        "Find the keypoints of people in images and videos.",
+        "lehrnet predict bundle photos/ --boxes people.json --out out/\n"
+        "  lehrnet predict walk.mp4 --track --detector nanodet.onnx --out drawn.mp4 --json lines.jsonl",
         _add_predict,
         _predict,
     ),

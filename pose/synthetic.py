@@ -64,14 +64,14 @@ def write_synthetic(
 def draw_scene(rng: np.random.Generator) -> tuple[Image, list[dict[str, Any]]]:
     """Draw an image (H, W, 3) in BGR; return it with its people as COCO annotations without ids."""
     height, width = SIDES[rng.integers(len(SIDES))]
-    picture = _background(height, width, rng)
+    picture = background(height, width, rng)
     owners = np.zeros((height, width), np.uint8)  # instance mask: number of the person, 0 for background
     bodies = []
     for owner in range(1, 2 + int(rng.integers(4))):
         size = height * rng.uniform(0.35, 0.9)
         middle = rng.uniform((0.15 * width, 0.35 * height), (0.85 * width, 0.65 * height))
         points = _pose(middle, size, rng)
-        _draw_body(picture, owners, owner, points, rng)
+        draw_body(picture, owners, owner, points, rng)
         bodies.append((points, owners == owner))
     for _ in range(rng.integers(3)):  # occluders
         _draw_shape(picture, owners, rng)
@@ -118,14 +118,14 @@ def _pose(middle: Points, size: float, rng: np.random.Generator) -> Points:
     for side, sign in (("left", 1), ("right", -1)):
         shoulder, hip = shoulders + sign * across * SHOULDER * size, hips + sign * across * HIP * size
         down = np.arctan2(-up[0], up[1])  # direction of a hanging limb
-        arm = _limb(shoulder, down, rng.uniform((-0.4, -0.2), (2.6, 2.2)) * sign, np.array(ARM) * size)
-        leg = _limb(hip, down, rng.uniform((-0.4, -1.4), (1.0, 0.2)) * sign, np.array(LEG) * size)
+        arm = limb(shoulder, down, rng.uniform((-0.4, -0.2), (2.6, 2.2)) * sign, np.array(ARM) * size)
+        leg = limb(hip, down, rng.uniform((-0.4, -1.4), (1.0, 0.2)) * sign, np.array(LEG) * size)
         places = zip(("shoulder", "elbow", "wrist", "hip", "knee", "ankle"), (*arm, *leg), strict=True)
         points |= {f"{side}_{name}": (*point, SEEN) for name, point in places}
     return np.array([points[name] for name in COCO17.joints])
 
 
-def _limb(root: Points, down: float, bends: Points, lengths: Points) -> tuple[Points, Points, Points]:
+def limb(root: Points, down: float, bends: Points, lengths: Points) -> tuple[Points, Points, Points]:
     """Root, middle and end point of a two-part limb; `bends` are the angles in radians relative to the part before."""
     first, second = down - np.cumsum(bends)
     middle = root + _direction(first) * lengths[0]
@@ -137,7 +137,8 @@ def _direction(angle: float) -> Points:
     return np.array((np.sin(angle), -np.cos(angle)))
 
 
-def _draw_body(picture: Image, owners: Image, owner: int, points: Points, rng: np.random.Generator) -> None:
+def draw_body(picture: Image, owners: Image, owner: int, points: Points, rng: np.random.Generator) -> None:
+    """Draw a body with joints (17, 3) on a picture (H, W, 3), and its number on the owners (H, W), in place."""
     size = float(np.linalg.norm(points[5, :2] - points[11, :2])) / TORSO  # from shoulder to hip
     at = dict(zip(COCO17.joints, points[:, :2], strict=True))
     skin, shirt, trousers = _colour(rng), _colour(rng), _colour(rng)
@@ -170,7 +171,8 @@ def _draw_body(picture: Image, owners: Image, owner: int, points: Points, rng: n
         stroke(skin, 0.8 * ARM_WIDTH, f"{side}_elbow", f"{side}_wrist")
 
 
-def _background(height: int, width: int, rng: np.random.Generator) -> Image:
+def background(height: int, width: int, rng: np.random.Generator) -> Image:
+    """A picture (H, W, 3) in BGR of clutter, without anybody."""
     corners = rng.integers(0, 256, (2, 2, 3)).astype(np.uint8)
     picture = np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     nobody = np.zeros((height, width), np.uint8)

@@ -29,9 +29,43 @@ class Poses:
     """(N, K) heatmap peak of each joint, between 0 and about 1 for a trained network."""
     boxes: NDArray[np.float64]
     """(N, 4) xyxy, image px: the input boxes."""
+    ids: NDArray[np.int64] | None = None
+    """(N,) identities from 1 on, if a tracker gave them."""
+    smoothed: NDArray[np.float32] | None = None
+    """(N, K, 2) image px, if a tracker smooths; `xy` stays as the network found it."""
+    min_score: float = PoseSpec.min_score
+    """Lowest score of a joint of which the network is sure: `PoseSpec.min_score`."""
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(N, K) whether a joint's score is at least `min_score`, so that it is worth drawing."""
+        return np.asarray(self.score >= self.min_score)
+
+    @property
+    def shown(self) -> NDArray[np.float32]:
+        """(N, K, 2) image px: the smoothed joints if there are any, else those that the network found."""
+        return self.xy if self.smoothed is None else self.smoothed
+
+    def to_supervision(self) -> tuple[Any, Any]:
+        """The poses as `supervision.KeyPoints` and `supervision.Detections`, with identities as `tracker_id`.
+
+        ImportError without the package supervision.
+        """
+        try:
+            import supervision  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError("supervision is not installed: pip install supervision") from error
+        people = np.zeros(len(self), int)
+        detections = supervision.Detections(
+            xyxy=self.boxes.astype(np.float32),
+            confidence=self.score.mean(1),
+            class_id=people,
+            tracker_id=None if self.ids is None else self.ids,
+        )
+        return supervision.KeyPoints(self.shown, self.score, people), detections
 
 
 class Pipeline(Protocol):
@@ -128,7 +162,10 @@ class PoseEstimator:
         xy = np.concatenate([np.empty((0, joints, 3), np.float32), *self._batches(checked)])
         ends = np.cumsum([len(boxes) for _, boxes in checked])[:-1]
         people = np.split(xy, ends)
-        return [Poses(found[..., :2], found[..., 2], boxes) for found, (_, boxes) in zip(people, checked, strict=True)]
+        return [
+            Poses(found[..., :2], found[..., 2], boxes, min_score=self.spec.min_score)
+            for found, (_, boxes) in zip(people, checked, strict=True)
+        ]
 
     def _check(self, image: Any) -> None:
         if not is_on_gpu(image):

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..files import atomic_file, write_bytes, write_text
 from ..parsing import naming, read_json
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_WARNINGS = 3  # images without boxes that are logged as warnings; the others are only counted
 RESULTS, LINES, FAILURES = "keypoints.json", "keypoints.jsonl", "failures.json"
+
+
+Detector = Callable[[Image], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Boxes (N, 4) xyxy in image px and scores (N,) of the people in a BGR image (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +172,13 @@ def predict_files(
     summary: Summary | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
+    detector: Detector | None = None,
     progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
 ) -> Iterator[Prediction]:
-    """Yield a prediction per file. Unreadable files of a folder are recorded in `summary`; without it they raise."""
+    """Yield a prediction per file. Unreadable files of a folder are recorded in `summary`; without it they raise.
+
+    `detector` finds the people of each image (H, W, 3) BGR where the source has no boxes.
+    """
     for path in progress(source.pictures):
         known = None if source.boxes is None else source.boxes.get(path)
         if source.boxes is not None and known is None:
@@ -189,7 +198,8 @@ def predict_files(
             log.info("%s", error)
             summary.bad.append(BadPicture(path, str(error)))
             continue
-        people = known or PersonBoxes(np.array([whole_image(image)]), np.ones(1))
+        whole = (np.array([whole_image(image)]), np.ones(1))
+        people = known or PersonBoxes(*(whole if detector is None else detector(image)))
         yield Prediction(path, image, people, estimator(image, people.boxes))
 
 
@@ -202,6 +212,7 @@ def predict_to_folder(
     nms: bool = False,
     max_pixels: int = MAX_PIXELS,
     lines: IO[str] | None = None,
+    detector: Detector | None = None,
     progress: Callable[[Sequence[Path]], Any] = lambda paths: paths,
 ) -> Summary:
     """Predict and write the results and the drawing of each image at once; nothing is kept in memory.
@@ -213,7 +224,7 @@ def predict_to_folder(
     summary, writer = Summary(), None
     if out is not None:
         _check_apart(source, out)
-    found = predict_files(estimator, source, summary, max_pixels=max_pixels, progress=progress)
+    found = predict_files(estimator, source, summary, max_pixels=max_pixels, detector=detector, progress=progress)
     try:
         for prediction in found:
             if out is not None and writer is None:  # created only once an image was readable
@@ -319,8 +330,7 @@ def write_picture(path: Path, prediction: Prediction, estimator: PoseEstimator, 
 
     Joints below `min_score`, or below the network's own where it is None, are left out.
     """
-    lowest = estimator.spec.min_score if min_score is None else min_score
-    drawn = draw_poses(prediction.image, prediction.poses, estimator.spec.skeleton, lowest)
+    drawn = draw_poses(prediction.image, prediction.poses, estimator.spec.skeleton, min_score)
     done, encoded = cv2.imencode(path.suffix, drawn)
     if not done:
         raise RuntimeError(f"OpenCV could not encode {path}")

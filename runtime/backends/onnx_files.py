@@ -1,4 +1,4 @@
-"""Detection of external data in ONNX files, without the onnx package."""
+"""What ONNX files hold (external data, operators), read without the onnx package."""
 
 from collections.abc import Iterator
 
@@ -14,6 +14,7 @@ _LEADS = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_GRAPH, _NODE, _NODE_INPUT, _NODE_TYPE = 7, 1, 1, 4
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DEEPEST = 64
 
@@ -21,6 +22,24 @@ _DEEPEST = 64
 def reads_other_files(content: bytes) -> bool:
     """Whether a tensor of an ONNX model is stored in another file; ValueError if `content` is not an ONNX model."""
     return _reads(memoryview(content), "model", 0)
+
+
+def operators_of(content: bytes) -> list[tuple[str, tuple[str, ...]]]:
+    """Type and inputs of each node of an ONNX model's graph, in order; ValueError if it is not an ONNX model."""
+    graphs = [value for number, value in _fields(memoryview(content)) if number == _GRAPH]
+    nodes = [value for graph in graphs for number, value in _graph_fields(graph) if number == _NODE]
+    return [_operator(node) for node in nodes if isinstance(node, memoryview)]
+
+
+def _graph_fields(graph: int | memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    return _fields(graph) if isinstance(graph, memoryview) else iter(())
+
+
+def _operator(node: memoryview) -> tuple[str, tuple[str, ...]]:
+    found = [(number, bytes(value)) for number, value in _fields(node) if isinstance(value, memoryview)]
+    names = tuple(value.decode("utf-8", "replace") for number, value in found if number == _NODE_INPUT)
+    kind = next((value.decode("utf-8", "replace") for number, value in found if number == _NODE_TYPE), "")
+    return kind, names
 
 
 def _reads(part: memoryview, kind: str, depth: int) -> bool:

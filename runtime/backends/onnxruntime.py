@@ -47,7 +47,7 @@ class OnnxSession:
     def __init__(
         self, path: Path, device: str = "auto", threads: int | None = None, *, content: bytes | None = None
     ) -> None:
-        gpu = _choose_gpu(device)
+        gpu = choose_gpu(device)
         self.device = "cpu" if gpu is None else f"cuda:{gpu}"
         self._session: onnxruntime.InferenceSession | None = open_graph(path, gpu, threads, content=content)
         if gpu is not None and CUDA not in self._session.get_providers():
@@ -199,7 +199,8 @@ def _say_once(text: str) -> None:
     log.warning(text)
 
 
-def _choose_gpu(device: str) -> int | None:
+def choose_gpu(device: str) -> int | None:
+    """Number of the GPU that `device` means for ONNX Runtime; None for the CPU."""
     available = CUDA in onnxruntime.get_available_providers()
     if device == "auto":
         return 0 if available else None
