@@ -40,10 +40,10 @@ operators: $(READY)  ## the C++ library, and with it the operators of fp32_cpu g
 	cp -L build/embed/release/liblehrnet.so runtime/liblehrnet.so
 
 wheel: build/shipped  ## a wheel for this platform in dist/: the compiled CPU engine and the shipped weights packed for it
-	rm -rf build/lib dist/*.whl
+	rm -rf build/lib* dist/*.whl
 	LEHRNET_COMPILE=require LEHRNET_SHIPPED_BUNDLE=build/shipped \
 		$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
-	rm -rf build/lib build/bdist*
+	rm -rf build/lib* build/bdist*
 	ls dist/*.whl
 
 build/shipped: $(READY) model/weights/lehrnet_w32.safetensors

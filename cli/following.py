@@ -177,7 +177,8 @@ def _summary(run: "Run", source: "FrameSource", session: "Session", written: lis
     ids = f", identities 1 to {run.highest_id}" if run.highest_id else ""
     dropped = f", {run.dropped} dropped" if source.live else ""
     where = f", written to {' and '.join(map(str, written))}" if written else ""
+    by = f"on {session.device} by {session.backend}"
     return (
-        f"{run.people} poses in {run.frames} frames{dropped}{ids} on {session.device} by {session.backend}: {run.rate:.1f} frames/s, "
+        f"{run.people} poses in {run.frames} frames{dropped}{ids} {by}: {run.rate:.1f} frames/s, "
         f"age of a result {run.age_ms:.0f} ms, at most {run.oldest_ms:.0f} ms{where}"
     )

@@ -1,67 +1,123 @@
-"""The packed artefact of our own CPU engine, `native_fp32`: docs/native-format.md, read by runtime/embed/src/native.
+"""The packed artefacts of our own CPU engine: docs/native-format.md, read by runtime/embed/src/native.
 
-It holds the network's config and its tensors in the order of its modules, every BatchNorm folded in float64. Nothing
-in it depends on a processor or on the input's size: the engine arranges the weights when it opens the file.
+They hold the network's config and its tensors in the order of its modules, every BatchNorm folded in float64. Nothing
+in them depends on a processor or on the input's size: the engine arranges the weights when it opens the file.
 """
 
 import copy
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..calibration.quantize import quantize_weight
+from ..calibration.steps import Steps
 from ..files import atomic_file
 from ..model import NetworkConfig, PoseNetwork
+from ..model.blocks import LConv
 from ..model.ema import EMA
 from ..model.forms import fold_norms
 
-NATIVE = "native_fp32"
-MAGIC, VERSION, BYTE_ORDER = b"LEHRNETN", 1, 0x01020304
+NATIVE, NATIVE_INT8 = "native_fp32", "native_int8"
+MAGIC, BYTE_ORDER = b"LEHRNETN", 0x01020304
+FLOATS_ONLY, WITH_TYPES = 1, 2  # versions
 HEADER = struct.Struct("<8s2IQ10I")  # magic, version, byte order, bytes of the file, config and count of tensors
-ENTRY = struct.Struct("<4IQ")  # a tensor's sizes, and where its numbers begin
+ENTRIES = {FLOATS_ONLY: struct.Struct("<4IQ"), WITH_TYPES: struct.Struct("<4IQ2I")}
+"""A tensor's sizes, where its numbers begin, its type and 0."""
+TYPES = {"float32": 0, "int8": 1}
 ALIGNMENT = 64  # bytes
 
 
-def write_native(network: PoseNetwork, path: Path) -> None:
+def write_native(network: PoseNetwork, path: Path, steps: Mapping[str, Steps] | None = None) -> None:
     """Write the artefact of a network; the file under `path` is replaced whole or not at all."""
-    content = native_bytes(network)
+    content = native_bytes(network, steps)
     with atomic_file(path, len(content)) as unfinished:
         unfinished.write_bytes(content)
 
 
-def native_bytes(network: PoseNetwork) -> bytes:
-    """The artefact of a network."""
-    tensors = list(native_tensors(network))
-    begin = _aligned(HEADER.size + len(tensors) * ENTRY.size)
+def native_bytes(network: PoseNetwork, steps: Mapping[str, Steps] | None = None) -> bytes:
+    """The artefact of a network, in INT8 for the operators that `steps` names by their path; None: `native_fp32`."""
+    tensors = list(native_tensors(network, steps or {}))
+    version = FLOATS_ONLY if steps is None else WITH_TYPES
+    entry = ENTRIES[version]
+    begin = _aligned(HEADER.size + len(tensors) * entry.size)
     offsets = np.cumsum([begin, *(_aligned(tensor.nbytes) for tensor in tensors)]).tolist()
     total = offsets.pop()
     content = bytearray(total)
     HEADER.pack_into(
-        content, 0, MAGIC, VERSION, BYTE_ORDER, total, *_config_numbers(network.config), len(tensors)
+        content, 0, MAGIC, version, BYTE_ORDER, total, *_config_numbers(network.config), len(tensors)
     )  # fmt: skip
     for place, (tensor, offset) in enumerate(zip(tensors, offsets, strict=True)):
         sizes = (*tensor.shape, *[1] * (4 - tensor.ndim))
-        ENTRY.pack_into(content, HEADER.size + place * ENTRY.size, *sizes, offset)
+        type_of = (TYPES[tensor.dtype.name], 0) if version == WITH_TYPES else ()
+        entry.pack_into(content, HEADER.size + place * entry.size, *sizes, offset, *type_of)
         content[offset : offset + tensor.nbytes] = tensor.tobytes()
     return bytes(content)
 
 
-def native_tensors(network: PoseNetwork) -> Iterator[NDArray[np.float32]]:
-    """The tensors in the order of the network's modules; of a conv its weight, then its bias where it has one."""
-    exact = fold_norms(copy.deepcopy(network).double().eval())
+def native_tensors(network: PoseNetwork, steps: Mapping[str, Steps] | None = None) -> Iterator[NDArray[Any]]:
+    """The tensors in the order of the network's modules: float32, and int8 for the operators that `steps` names."""
+    exact, left = fold_norms(copy.deepcopy(network).double().eval()), dict(steps or {})
     inside: set[nn.Module] = set()
-    for module in exact.modules():
+    for path, module in exact.named_modules():
         if module in inside:
             continue
         if isinstance(module, EMA):
             inside.update(module.modules())
             yield from map(_little, _attention(module))
+        elif path in left:
+            inside.update(module.modules())
+            yield from _integer_operator(module, left.pop(path))
         elif isinstance(module, nn.Conv2d):
-            yield from (_little(tensor) for tensor in (module.weight, module.bias) if tensor is not None)
+            yield from _floating_conv(module)
+    if left:
+        raise ValueError(f"the network has no operator {min(left)!r}; its steps are of another network")
+
+
+def _floating_conv(conv: nn.Conv2d) -> Iterator[NDArray[np.float32]]:
+    yield from (_little(tensor) for tensor in (conv.weight, conv.bias) if tensor is not None)
+
+
+def _integer_operator(module: nn.Module, steps: Steps) -> Iterator[NDArray[Any]]:
+    """An operator in INT8; of an LConv that narrows only the pointwise conv, whose result may be below 0."""
+    match module:
+        case LConv(narrows=True):
+            yield from _floating_conv(module.partial.conv)
+            yield from _integer_conv(module.pointwise, steps.read)
+        case LConv():
+            assert steps.partial is not None
+            quarter = module.partial.sections[0]
+            yield from _integers(module.partial.conv.weight, steps.read)
+            # What both parts of its input are worth goes into the weights, so that one sum takes them.
+            shares = torch.ones(module.pointwise.in_channels, dtype=torch.float64)
+            shares[:quarter] = steps.partial / steps.read
+            yield from _integer_conv(module.pointwise, steps.read, shares)
+            yield np.array([steps.read, steps.partial], "<f4")
+            return
+        case nn.Conv2d():
+            yield from _integer_conv(module, steps.read)
+        case _:
+            raise ValueError(f"a {type(module).__name__} cannot be in INT8; expected an LConv or a conv")
+    yield np.array([steps.read], "<f4")
+
+
+def _integer_conv(conv: nn.Conv2d, step: float, shares: Tensor | None = None) -> Iterator[NDArray[Any]]:
+    weight = conv.weight if shares is None else conv.weight * shares[None, :, None, None]
+    yield from _integers(weight, step)
+    assert conv.bias is not None
+    yield _little(conv.bias)
+
+
+def _integers(weight: Tensor, step: float) -> Iterator[NDArray[Any]]:
+    """The weights as int8, and what a one of their sums is worth by output."""
+    whole, scales = quantize_weight(weight.detach().numpy())
+    yield whole
+    yield (scales.astype(np.float64) * step).astype("<f4")
 
 
 def _attention(ema: EMA) -> Iterator[Tensor]:

@@ -1,7 +1,9 @@
 #include "artefact.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "../failure.h"
 
@@ -10,8 +12,11 @@ namespace {
 
 // Where things stand, in bytes from the beginning.
 constexpr char MAGIC[] = "LEHRNETN";
-constexpr std::size_t VERSION_AT = 8, ORDER_AT = 12, TOTAL_AT = 16, CONFIG_AT = 24, COUNT_AT = 60, HEADER = 64, ENTRY = 24;
-constexpr std::uint32_t VERSION = 1, BYTE_ORDER_MARK = 0x01020304;
+constexpr std::size_t VERSION_AT = 8, ORDER_AT = 12, TOTAL_AT = 16, CONFIG_AT = 24, COUNT_AT = 60, HEADER = 64, TYPE_IN_ENTRY = 24;
+constexpr std::size_t ENTRIES[] = {24, 32};  // by version
+constexpr std::uint32_t FLOATS_ONLY = 1, NEWEST = 2, BYTE_ORDER_MARK = 0x01020304;
+constexpr std::uint32_t FLOAT = 0, BYTE = 1;  // types of tensors
+constexpr const char* TYPES[] = {"floats", "bytes"};
 constexpr std::size_t ALIGNMENT = 64;
 constexpr std::uint32_t MOST_JOINTS = 1024, WIDEST = 512, DEEPEST = 16, MOST_TENSORS = 1 << 16;
 
@@ -34,10 +39,11 @@ Artefact::Artefact(const unsigned char* bytes, std::size_t size, std::string nam
     if (size < HEADER || std::memcmp(bytes, MAGIC, sizeof MAGIC - 1) != 0) {
         fail(LEHRNET_BAD_BUNDLE, name_, " is no packed network: it does not begin with ", MAGIC, "; export it again");
     }
-    if (word(VERSION_AT) != VERSION) {
-        fail(LEHRNET_UNKNOWN_FORMAT, name_, " is packed in version ", word(VERSION_AT), ", this library reads ", VERSION,
-             "; use the lehrnet that exported it, or export it again");
+    if (word(VERSION_AT) < FLOATS_ONLY || word(VERSION_AT) > NEWEST) {
+        fail(LEHRNET_UNKNOWN_FORMAT, name_, " is packed in version ", word(VERSION_AT), ", this library reads ", FLOATS_ONLY, " to ",
+             NEWEST, "; use the lehrnet that exported it, or export it again");
     }
+    entry_size_ = ENTRIES[word(VERSION_AT) - FLOATS_ONLY];
     if (word(ORDER_AT) != BYTE_ORDER_MARK) {
         fail(LEHRNET_BAD_BUNDLE, name_, " has its bytes in another order than this processor's, or is damaged");
     }
@@ -49,10 +55,10 @@ Artefact::Artefact(const unsigned char* bytes, std::size_t size, std::string nam
         fail(LEHRNET_INTERNAL, name_, " lies at an address that is no float's");
     }
     count_ = word(COUNT_AT);
-    if (count_ > MOST_TENSORS || size - HEADER < std::size_t{count_} * ENTRY) {
+    if (count_ > MOST_TENSORS || (size - HEADER) / entry_size_ < count_) {
         fail(LEHRNET_BAD_BUNDLE, name_, " says that it has ", count_, " tensors, which ", size, " bytes do not hold");
     }
-    end_ = HEADER + std::size_t{count_} * ENTRY;
+    end_ = HEADER + count_ * entry_size_;
     read_config();
 }
 
@@ -81,17 +87,44 @@ void Artefact::read_config() {
     }
 }
 
-const float* Artefact::take(const Sizes& sizes) {
+const float* Artefact::take(const Sizes& sizes) { return reinterpret_cast<const float*>(take(sizes, FLOAT)); }
+
+bool Artefact::bytes_next() const { return taken_ < count_ && type_at(HEADER + taken_ * entry_size_) == BYTE; }
+
+const std::int8_t* Artefact::take_bytes(const Sizes& sizes) {
+    const auto* const tensor = reinterpret_cast<const std::int8_t*>(take(sizes, BYTE));
+    if (std::find(tensor, tensor + sizes.count(), INT8_MIN) != tensor + sizes.count()) {
+        fail(LEHRNET_BAD_BUNDLE, name_, ": tensor ", taken_ - 1, " has a weight of -128, expected -127 to 127; export it again");
+    }
+    return tensor;
+}
+
+const float* Artefact::take_steps(std::uint32_t count) {
+    const float* const steps = take({count});
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (steps[i] >= std::numeric_limits<float>::min() && std::isfinite(steps[i])) continue;
+        fail(LEHRNET_BAD_BUNDLE, name_, ": tensor ", taken_ - 1, " has a step of ", steps[i], ", expected a number above 0; export it again");
+    }
+    return steps;
+}
+
+std::uint32_t Artefact::type_at(std::size_t entry) const { return entry_size_ > TYPE_IN_ENTRY ? word(entry + TYPE_IN_ENTRY) : FLOAT; }
+
+const unsigned char* Artefact::take(const Sizes& sizes, std::uint32_t type) {
     if (taken_ == count_) {
         fail(LEHRNET_BAD_BUNDLE, name_, " has ", count_, " tensors, and its network takes more; export it again");
     }
-    const std::size_t entry = HEADER + taken_ * ENTRY;
+    const std::size_t entry = HEADER + taken_ * entry_size_;
     const Sizes found = {word(entry), word(entry + 4), word(entry + 8), word(entry + 12)};
     if (!same(found, sizes)) {
         fail(LEHRNET_BAD_BUNDLE, name_, ": tensor ", taken_, " is ", words(found), ", expected ", words(sizes),
              "; export it again");
     }
-    const std::uint64_t offset = long_word(entry + 16), bytes = sizes.count() * sizeof(float);
+    if (type_at(entry) != type) {
+        fail(LEHRNET_BAD_BUNDLE, name_, ": tensor ", taken_, " is of type ", type_at(entry), ", expected ", type, ", ", TYPES[type],
+             "; export it again");
+    }
+    const std::uint64_t offset = long_word(entry + 16), bytes = sizes.count() * (type == BYTE ? 1 : sizeof(float));
     // Each behind the one before: packing then takes no more memory than the file's size lets one expect.
     if (offset % ALIGNMENT != 0 || offset < end_ || offset > size_ || bytes > size_ - offset) {
         fail(LEHRNET_BAD_BUNDLE, name_, ": tensor ", taken_, " of ", bytes, " bytes begins at ", offset, ", expected a multiple of ",
@@ -99,13 +132,17 @@ const float* Artefact::take(const Sizes& sizes) {
     }
     end_ = offset + bytes;
     ++taken_;
-    return reinterpret_cast<const float*>(bytes_ + offset);
+    return bytes_ + offset;
 }
 
 void Artefact::finish() const {
     if (taken_ != count_) {
         fail(LEHRNET_BAD_BUNDLE, name_, " has ", count_, " tensors, but its network takes ", taken_, "; export it again");
     }
+}
+
+void Artefact::refuse(const char* why) const {
+    fail(LEHRNET_BAD_BUNDLE, name_, ": tensor ", std::max(taken_, 1u) - 1, " ", why, "; export it again");
 }
 
 std::uint32_t Artefact::word(std::size_t at) const {

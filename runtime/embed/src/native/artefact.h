@@ -1,4 +1,4 @@
-// The packed artefact `native_fp32` (docs/native-format.md): a network's config, and its tensors in order.
+// The packed artefacts `native_fp32` and `native_int8` (docs/native-format.md): a network's config, its tensors in order.
 #pragma once
 
 #include <cstddef>
@@ -30,20 +30,30 @@ public:
     Artefact(const unsigned char* bytes, std::size_t size, std::string name);
 
     const Config& config() const { return config_; }
-    // The next tensor, which must have these sizes.
+    // The next tensor, which must be of floats and have these sizes.
     const float* take(const Sizes& sizes);
+    // Whether the next tensor is of bytes, and takes it: from -127 to 127.
+    bool bytes_next() const;
+    const std::int8_t* take_bytes(const Sizes& sizes);
+    // The next tensor, of one float above 0 for each of `count` maps: what a step of their bytes is worth.
+    const float* take_steps(std::uint32_t count);
     // After the last.
     void finish() const;
+    // Says of the tensor that was taken last, or where none was of the next, what is wrong with it.
+    [[noreturn]] void refuse(const char* why) const;
 
 private:
     std::uint32_t word(std::size_t at) const;
     std::uint64_t long_word(std::size_t at) const;
     void read_config();
+    std::uint32_t type_at(std::size_t entry) const;
+    const unsigned char* take(const Sizes& sizes, std::uint32_t type);
 
     const unsigned char* bytes_;
     std::size_t size_;
     std::string name_;
     Config config_{};
+    std::size_t entry_size_ = 0;
     std::uint32_t count_ = 0, taken_ = 0;
     std::uint64_t end_ = 0;  // of what was taken, in bytes
 };

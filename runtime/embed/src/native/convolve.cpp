@@ -1,5 +1,5 @@
 // The one inner loop of all convolutions, and the mean over 2x2 cells. Compiled for each set of instructions.
-#include "vectors.h"
+#include "integers.h"
 
 namespace lehrnet::native {
 namespace {
@@ -125,11 +125,15 @@ float multiply_add(Index count) {
 namespace LEHRNET_INSTRUCTIONS {
 
 void attend(const Attend& task);  // attend.cpp
+void convolve_bytes(const ByteConvolve& task);  // bytes.cpp
+void quantize(const Quantize& task);
+void average_bytes(const ByteAverage& task);
 
 #define LEHRNET_NAMED(name) #name
 #define LEHRNET_NAME(name) LEHRNET_NAMED(name)
 extern const Kernels kernels;
-const Kernels kernels = {LEHRNET_NAME(LEHRNET_INSTRUCTIONS), LANES, PANEL, CELLS_OF_ONE, convolve, average, attend, multiply_add};
+const Kernels kernels = {LEHRNET_NAME(LEHRNET_INSTRUCTIONS), LANES, PANEL, CELLS_OF_ONE, convolve, average, attend,
+                         NEGATIVE_OFFSET, convolve_bytes, quantize, average_bytes, multiply_add};
 
 }  // namespace LEHRNET_INSTRUCTIONS
 }  // namespace lehrnet::native

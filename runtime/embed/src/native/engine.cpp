@@ -57,7 +57,7 @@ Engine::~Engine() {
 
 Worker Engine::worker(int member, int memory, const float* crops, float* heatmaps) const {
     return {&kernels_, weights_.data(), {shared_[memory].data(), own_[member].data(), scratch_[member].data()},
-            const_cast<const float**>(tables_[member].data()), crops, heatmaps};
+            const_cast<void**>(tables_[member].data()), crops, heatmaps};
 }
 
 void Engine::run(const float* crops, int count, float* heatmaps) {

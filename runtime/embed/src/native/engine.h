@@ -40,7 +40,7 @@ private:
     Plan plan_;
     Floats weights_;
     std::vector<Floats> shared_, own_, scratch_;
-    std::vector<std::vector<const float*>> tables_;
+    std::vector<std::vector<void*>> tables_;
     std::unique_ptr<Team> team_;
 };
 

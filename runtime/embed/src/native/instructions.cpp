@@ -2,18 +2,38 @@
 
 #include <cstdlib>
 
+#ifdef LEHRNET_AVX2
+#include <cpuid.h>
+#endif
+#ifdef LEHRNET_DOTPROD
+#include <sys/auxv.h>
+#endif
+
 #include "../failure.h"
 #include "../words.h"
 
 namespace lehrnet::native {
 
 #ifdef LEHRNET_AVX2
+namespace avx512vnni { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
+namespace avxvnni { extern const Kernels kernels; }
 namespace avx2 { extern const Kernels kernels; }
+#endif
+#ifdef LEHRNET_DOTPROD
+namespace dotprod { extern const Kernels kernels; }
 #endif
 namespace plain { extern const Kernels kernels; }
 
 namespace {
+
+#ifdef LEHRNET_AVX2
+// GCC 12 has no word for it; what saves AVX2's registers saves its, too.
+bool has_avxvnni() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 4) != 0;
+}
+#endif
 
 struct Candidate {
     const Kernels* kernels;
@@ -21,14 +41,21 @@ struct Candidate {
 };
 
 std::vector<Candidate> candidates() {
-    return {
+    std::vector<Candidate> found;
 #ifdef LEHRNET_AVX2
-        {&avx512::kernels, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")},
-        {&avx2::kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    found.push_back({&avx512vnni::kernels, avx512 && __builtin_cpu_supports("avx512vnni")});
+    found.push_back({&avx512::kernels, avx512});
+    found.push_back({&avxvnni::kernels, avx2 && has_avxvnni()});
+    found.push_back({&avx2::kernels, avx2});
 #endif
-        {&plain::kernels, true},
-    };
+#ifdef LEHRNET_DOTPROD
+    found.push_back({&dotprod::kernels, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0});
+#endif
+    found.push_back({&plain::kernels, true});
+    return found;
 }
 
 }  // namespace

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace lehrnet::native {
 
 using Index = std::ptrdiff_t;
 
-// A piece of a convolution's sum: `count` floats from `first` floats behind a cell on.
+// A piece of a convolution's sum: `count` floats from `first` floats behind a cell on; or bytes, of which sums of bytes
+// take four at once.
 struct Tap {
     Index first, count;
 };
@@ -43,6 +45,56 @@ struct Average {
     const float* const* in;
     float* const* out;
     Index cell, row, channels;  // floats from a cell to the next, and to the row below
+};
+
+// A map of bytes holds its numbers in steps: 0 to 127, or where some are below 0, from -127 to 127 and
+// Kernels::negative_offset added.
+constexpr float MOST_STEPS = 127;
+
+// What a sum of bytes reads.
+struct ByteSource {
+    const std::uint8_t* const* cells;
+    const Tap* taps;
+    Index tap_count;
+    bool negative;  // its numbers may be below 0
+};
+
+// value[cell] = act(bias + factors * (start + weights x taps of all sources) + addends[cell]), the bracket in int32 and
+// exact. It goes to `out`, where there is one, and in steps of 1 / `steps` to `bytes`, where there is one.
+//
+// Tables and panels are as for Convolve; `depth` counts groups of four bytes, whose weights for one output stand together.
+struct ByteConvolve {
+    Index cells;
+    const ByteSource* sources;
+    Index source_count;
+    const float* const* const* addends;
+    Index addend_count;
+    float* const* out;
+    std::uint8_t* const* bytes;
+    const std::int8_t* panels;
+    const std::int32_t* start;
+    const float *factors, *bias;
+    Index vectors, depth;
+    bool rectify;
+    float steps;
+};
+
+// out[cell] = in[cell] in steps of 1 / `steps`, rounded to the nearest and held between 0 and 127.
+struct Quantize {
+    Index cells;
+    const float* const* in;
+    std::uint8_t* const* out;
+    Index vectors;
+    float steps;
+};
+
+// out[cell] = the mean over 2x2 cells of bytes, rounded to the nearest, halves upwards; `channels` rounded up to vectors of
+// four times as many bytes as floats.
+struct ByteAverage {
+    Index cells;
+    const std::uint8_t* const* in;
+    std::uint8_t* const* out;
+    Index cell, row, channels;  // bytes
 };
 
 constexpr Index MOST_IN_GROUP = 8;  // channels: branch 3 has eight times the first one's
@@ -82,6 +134,10 @@ struct Kernels {
     void (*convolve)(const Convolve&);
     void (*average)(const Average&);
     void (*attend)(const Attend&);
+    int negative_offset;  // of bytes that hold numbers below 0: what multiplies them may want them from 0 on
+    void (*convolve_bytes)(const ByteConvolve&);
+    void (*quantize)(const Quantize&);
+    void (*average_bytes)(const ByteAverage&);
     // Multiply-adds, in vectors, that depend on nothing but their own chain: for measuring what the machine can do.
     float (*multiply_add)(Index count);
 };

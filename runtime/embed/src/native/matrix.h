@@ -1,6 +1,8 @@
 // A convolution's weights: gathered row by row from the artefact's tensors, then laid in panels.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <vector>
 
 #include "kernels.h"
@@ -17,6 +19,9 @@ class Weights {
 public:
     // Where `count` floats stand from now on.
     Index add(const float* from, Index count);
+    // Likewise other things of the same size.
+    Index add_integers(const std::int32_t* from, Index count);
+    Index add_fours(const std::array<std::int8_t, 4>* from, Index count);
     const std::vector<float>& all() const { return all_; }
 
 private:
@@ -36,7 +41,7 @@ struct Kernel {
 // depth x outs: row k is what the k-th float that a cell's taps see gives to each output.
 class Matrix {
 public:
-    explicit Matrix(Order outs) : outs_(std::move(outs)), bias_(outs_.size()) {}
+    explicit Matrix(Order outs) : outs_(std::move(outs)) {}
 
     // Rows of one tap of a kernel, for the inputs [from, to) of an order.
     void add_tap(const Kernel& kernel, int tap, const Order& ins, int from, int to);
@@ -44,19 +49,38 @@ public:
     void add_unit(int channel);
     // A row as it stands: of as many floats as there are outputs.
     void add_row(const std::vector<float>& row);
-    void add_bias(const float* bias);
 
     Index outs() const { return static_cast<Index>(outs_.size()); }
     Index depth() const { return static_cast<Index>(rows_.size() / outs_.size()); }
     struct Packed {
         Index panels, bias, vectors, depth;
     };
-    // In panels of `panel` vectors of `lanes` outputs.
-    Packed pack(Index lanes, Index panel, Weights& weights) const;
+    // In panels of `panel` vectors of `lanes` outputs, of which `bias` holds each one's or none.
+    Packed pack(std::vector<float> bias, Index lanes, Index panel, Weights& weights) const;
 
 private:
     Order outs_;
-    std::vector<float> rows_, bias_;
+    std::vector<float> rows_;
+};
+
+// Likewise of bytes, of which the loops take four rows at once: a tap's rows are filled up with zeros.
+class ByteMatrix {
+public:
+    explicit ByteMatrix(Index outs) : outs_(outs), start_(static_cast<std::size_t>(outs)) {}
+
+    // The next row of a tap, whose input may be below 0: then with what the loops add to it.
+    void add_row(const std::vector<std::int8_t>& row, int offset);
+    void end_tap();
+
+    struct Packed {
+        Index panels, start, vectors, depth;
+    };
+    Packed pack(Index lanes, Index panel, Weights& weights) const;
+
+private:
+    Index outs_;
+    std::vector<std::vector<std::int8_t>> rows_;
+    std::vector<std::int32_t> start_;
 };
 
 }  // namespace lehrnet::native

@@ -15,6 +15,7 @@ namespace {
 constexpr Index LINE = 16;                    // floats in a line of cache
 constexpr Index SLACK = 64;                   // floats behind a map that whole vectors may read
 constexpr Index CLASH = 256;                  // floats, 1 KiB: cells this far apart crowd into a quarter of a cache
+constexpr Index IN_A_FLOAT = sizeof(float);   // bytes
 constexpr std::size_t LARGE_PAGE = 2u << 20;  // bytes
 
 Index whole_lines(Index floats) { return (floats + LINE - 1) / LINE * LINE; }
@@ -26,12 +27,28 @@ Index Planner::pitch(int channels) const {
     return whole % CLASH == 0 ? whole + LINE : whole;
 }
 
+Index Planner::byte_pitch(int channels) const {
+    const Index whole = whole_vectors(channels);
+    return whole % (CLASH * IN_A_FLOAT) == 0 ? whole + LINE * IN_A_FLOAT : whole;
+}
+
 Map Planner::map(Place place, int height, int width, int channels) {
-    return map_of(place, height, width, channels, pitch(channels));
+    return placed(map_of(place, height, width, channels, pitch(channels)), 1);
 }
 
 Map Planner::tight_map(Place place, int height, int width, int channels) {
-    return map_of(place, height, width, channels, channels);
+    return placed(map_of(place, height, width, channels, channels), 1);
+}
+
+Map Planner::byte_map(Place place, int height, int width, int channels) {
+    return placed(map_of(place, height, width, channels, byte_pitch(channels)), IN_A_FLOAT);
+}
+
+Map Planner::placed(Map map, Index in_a_float) {
+    View& view = map.view;
+    const Index count = people_ * view.person + view.row + view.cell;
+    view.first = floats(view.place, (count + in_a_float - 1) / in_a_float) * in_a_float + view.row + view.cell;
+    return map;
 }
 
 Map Planner::map_of(Place place, int height, int width, int channels, Index cell) {
@@ -43,7 +60,6 @@ Map Planner::map_of(Place place, int height, int width, int channels, Index cell
     view.cell = cell;
     view.row = (width + 1) * view.cell;  // a row's right border is the next one's left
     view.person = (height + 1) * view.row;
-    view.first = floats(place, people_ * view.person + view.row + view.cell) + view.row + view.cell;
     return map;
 }
 
@@ -57,6 +73,27 @@ View Planner::strip(int rows, int width, int channels) {
     return view;
 }
 
+View Planner::byte_strip(int rows, int width, int channels) {
+    View view;
+    view.place = Place::OWN;
+    view.height = rows;
+    view.cell = byte_pitch(channels);
+    view.row = width * view.cell;
+    view.first = floats(Place::OWN, rows * view.row / IN_A_FLOAT + 1) * IN_A_FLOAT;
+    return view;
+}
+
+View Planner::byte_scratch(int rows, int width, Index cell, Index& taken) {
+    View view;
+    view.place = Place::SCRATCH;
+    view.height = rows;
+    view.cell = cell;
+    view.row = width * cell;
+    view.first = taken * IN_A_FLOAT;
+    take_scratch(rows * view.row / IN_A_FLOAT + 1, taken);
+    return view;
+}
+
 View Planner::scratch(int rows, int width, Index cell, Index& taken) {
     View view;
     view.place = Place::SCRATCH;
@@ -64,10 +101,14 @@ View Planner::scratch(int rows, int width, Index cell, Index& taken) {
     view.cell = cell;
     view.row = width * cell;
     view.first = taken;
-    taken += whole_lines(rows * view.row + SLACK);
+    take_scratch(rows * view.row, taken);
+    return view;
+}
+
+void Planner::take_scratch(Index count, Index& taken) {
+    taken += whole_lines(count + SLACK);
     Index& most = sizes_[static_cast<int>(Place::SCRATCH)];
     most = std::max(most, taken);
-    return view;
 }
 
 Index Planner::floats(Place place, Index count) {

@@ -11,12 +11,12 @@ namespace lehrnet::native {
 enum class Place { SHARED, OWN, SCRATCH };
 constexpr int PLACES = 3;
 
-// Rows of cells. Rows are counted through all people of a batch: row y of person p is row p * height + y.
+// Rows of cells, of floats or of bytes: all but `height` is counted in them. Rows are counted through all people of a batch: row y of person p is row p * height + y.
 struct View {
     Place place = Place::SHARED;
-    Index first = 0;                    // floats from the place's beginning to cell (0, 0) of the first person
+    Index first = 0;                    // from the place's beginning to cell (0, 0) of the first person
     int height = 1;                     // rows of a person; of a strip: how many it holds until it begins again
-    Index person = 0, row = 0, cell = 0;  // floats from one to the next
+    Index person = 0, row = 0, cell = 0;  // from one to the next
 
     Index at(int global_row) const { return first + global_row / height * person + global_row % height * row; }
 };
@@ -40,12 +40,21 @@ public:
     View scratch(int rows, int width, Index cell, Index& taken);
     Index floats(Place place, Index count);
 
+    // Likewise of bytes: their views count bytes, from the place's beginning on.
+    Map byte_map(Place place, int height, int width, int channels);
+    View byte_strip(int rows, int width, int channels);
+    View byte_scratch(int rows, int width, Index cell, Index& taken);
+
     Index whole_vectors(Index channels) const { return (channels + lanes_ - 1) / lanes_ * lanes_; }
     Index size(Place place) const { return sizes_[static_cast<int>(place)]; }
 
 private:
-    Map map_of(Place place, int height, int width, int channels, Index cell);
+    static Map map_of(Place place, int height, int width, int channels, Index cell);
+    // Gives it its place, in a memory whose floats hold so many of what it counts.
+    Map placed(Map map, Index in_a_float);
+    void take_scratch(Index count, Index& taken);
     Index pitch(int channels) const;
+    Index byte_pitch(int channels) const;
 
     int people_;
     Index lanes_, sizes_[PLACES] = {};

@@ -3,76 +3,37 @@
 #include <algorithm>
 #include <utility>
 
+#include "tables.h"
+
 namespace lehrnet::native {
-namespace {
-
-constexpr Index MOST_SOURCES = 8, MOST_ADDENDS = 4;
-
-// Pointers to cells of rows [from, to) of an output's grid, every `step`-th, in a grid that is `stride` times as fine.
-template <class Pointer>
-Pointer* fill(Pointer* table, const Worker& worker, const View& view, int from, int to, int width, int step, int stride) {
-    for (int row = from; row < to; ++row) {
-        const auto first = worker.at(view, row * stride);
-        const Index apart = view.cell * step * stride;
-        const int count = width / step;
-        for (int i = 0; i < count; ++i) table[i] = first + i * apart;
-        table += count;
-    }
-    return table;
-}
-
-// Likewise in a grid that was halved.
-const float** fill_coarse(const float** table, const Worker& worker, const Addend& addend, int from, int to, int width) {
-    for (int row = from; row < to; ++row) {
-        const float* const first = worker.at(addend.view, row >> addend.halvings);
-        for (int x = 0; x < width; ++x) *table++ = first + (x >> addend.halvings) * addend.view.cell;
-    }
-    return table;
-}
-
-// Filled up with its last pointer, whose cell is then done more than once. Returns what is behind.
-template <class Pointer>
-Pointer* filled_up(Pointer* begin, Pointer* end, Index multiple) {
-    while ((end - begin) % multiple != 0) {
-        *end = end[-1];
-        ++end;
-    }
-    return end;
-}
-
-}  // namespace
 
 Index Convolution::pointers() const {
-    const Index tables = static_cast<Index>(inputs.size() + addends.size()) + 1;
+    const Index tables = static_cast<Index>(inputs.size() + addends.size()) + outputs();
     return tables * (Index{strip} * width / together + 64);
 }
 
 void Convolution::run(const Worker& worker, int from, int to) const {
-    for (int row = from; row < to; row += strip) run_strip(worker, row, std::min(row + strip, to));
+    for (int row = from; row < to; row += strip) {
+        const int end = std::min(row + strip, to);
+        for (const auto& rows : before) rows->run(worker, row, end);
+        run_strip(worker, row, end);
+    }
 }
 
-void Convolution::run_strip(const Worker& worker, int from, int to) const {
-    for (const auto& rows : before) rows->run(worker, from, to);
-    const Index multiple = worker.kernels->cells_at_once;
-    const float** table = worker.tables;
+void FloatConvolution::run_strip(const Worker& worker, int from, int to) const {
+    Tables tables(worker, from, to, width, together);
     Source sources[MOST_SOURCES];
     for (std::size_t i = 0; i < inputs.size(); ++i) {
         const Input& input = inputs[i];
-        sources[i] = {table, input.taps.data(), static_cast<Index>(input.taps.size())};
-        table = filled_up(table, fill(table, worker, input.view, from, to, width, together, input.stride), multiple);
+        sources[i] = {tables.cells<const float*>(input.view, input.stride), input.taps.data(), static_cast<Index>(input.taps.size())};
     }
     const float* const* added[MOST_ADDENDS];
-    for (std::size_t i = 0; i < addends.size(); ++i) {
-        added[i] = table;
-        table = filled_up(table, fill_coarse(table, worker, addends[i], from, to, width), multiple);
-    }
-    float** const outputs = const_cast<float**>(table);
-    filled_up(outputs, fill(outputs, worker, out, from, to, width, together, 1), multiple);
+    for (std::size_t i = 0; i < addends.size(); ++i) added[i] = tables.addend(addends[i]);
     Convolve task;
-    task.cells = Index{to - from} * (width / together);
+    task.cells = tables.count();
     task.sources = sources, task.source_count = static_cast<Index>(inputs.size());
     task.addends = added, task.addend_count = static_cast<Index>(addends.size());
-    task.out = outputs;
+    task.out = tables.cells<float*>(out, 1);
     task.panels = worker.weights + panels, task.bias = worker.weights + bias;
     task.vectors = vectors, task.depth = depth;
     task.rectify = rectify;
@@ -80,7 +41,7 @@ void Convolution::run_strip(const Worker& worker, int from, int to) const {
 }
 
 void Averages::run(const Worker& worker, int from, int to) const {
-    const float** const table = worker.tables;
+    auto* const table = static_cast<const float**>(worker.tables);
     const float** const end = fill(table, worker, in, from, to, width, 1, 2);
     for (const float** each = table; each != end; ++each) *each += channel;
     float** const outputs = const_cast<float**>(end);
@@ -110,7 +71,7 @@ void Heatmaps::run(const Worker& worker, int from, int to) const {
     }
 }
 
-void Chain::add(std::unique_ptr<Rows> rows, int lag) { links_.push_back({std::move(rows), lag}); }
+void Chain::add(std::unique_ptr<Rows> rows, int lag) { links_.push_back({std::move(rows), links_.empty() ? 0 : lag}); }
 
 void Chain::run(const Worker& worker, int people, int from, int to) const {
     int done[MOST];

@@ -1,6 +1,7 @@
 // What the engine does one after another. A step is planned once, and then only reads what it was planned with.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,11 +16,15 @@ struct Worker {
     const Kernels* kernels;
     const float* weights;
     float* places[PLACES];
-    const float** tables;        // of pointers to cells: Plan::tables of them
+    void* tables;                // of pointers to cells: room for Plan::tables of them
     const float* crops;          // (people, 3, H, W)
     float* heatmaps;             // (people, K, H/4, W/4)
 
     float* at(const View& view, int global_row) const { return places[static_cast<int>(view.place)] + view.at(global_row); }
+    // Likewise where a view counts bytes.
+    std::uint8_t* bytes_at(const View& view, int global_row) const {
+        return reinterpret_cast<std::uint8_t*>(places[static_cast<int>(view.place)]) + view.at(global_row);
+    }
 };
 
 // Something that is done row by row, each for itself.
@@ -43,9 +48,9 @@ struct Addend {
 };
 
 // Any sum of linear operators that see a few cells, with bias, addends and ReLU.
-class Convolution final : public Rows {
+class Convolution : public Rows {
 public:
-    void run(const Worker& worker, int from, int to) const override;
+    void run(const Worker& worker, int from, int to) const final;
     // How many pointers its tables hold.
     Index pointers() const;
 
@@ -59,8 +64,50 @@ public:
     Index panels = 0, bias = 0, vectors = 0, depth = 0;  // where the weights stand among all
     bool rectify = false;
 
+protected:
+    virtual Index outputs() const { return 1; }
+    virtual void run_strip(const Worker& worker, int from, int to) const = 0;
+};
+
+class FloatConvolution final : public Convolution {
+    void run_strip(const Worker& worker, int from, int to) const override;
+};
+
+// Of inputs that are bytes.
+class ByteConvolution final : public Convolution {
+public:
+    Index start = 0, factors = 0;  // where they stand among the weights
+    std::vector<bool> negative;    // of each input
+    bool floats = true;            // whether `out` is of floats
+    View bytes;                    // where its result goes in steps of 1 / `steps`, unless that is 0
+    float steps = 0;
+
 private:
-    void run_strip(const Worker& worker, int from, int to) const;
+    Index outputs() const override { return 2; }
+    void run_strip(const Worker& worker, int from, int to) const override;
+};
+
+// Rows of a map in steps of 1 / `steps`; where the output's grid is halved, two for one of its rows.
+class Quantized final : public Rows {
+public:
+    void run(const Worker& worker, int from, int to) const override;
+    // How many pointers its tables hold: a row's.
+    Index pointers() const { return 2 * (Index{width} + 64); }
+
+    View in, out;
+    int width = 0, stride = 1;
+    Index channels = 0;
+    float steps = 0;
+};
+
+// The mean over 2x2 cells of a map of bytes.
+class ByteAverages final : public Rows {
+public:
+    void run(const Worker& worker, int from, int to) const override;
+
+    View in, out;
+    int width = 0;  // of the output
+    Index channel = 0, channels = 0;
 };
 
 // The mean over 2x2 cells of channels from `channel` on.
@@ -108,14 +155,14 @@ class Chain final : public Step {
 public:
     Chain(std::string name, double multiply_adds, int height, int strip)
         : Step(std::move(name), multiply_adds), height_(height), strip_(strip) {}
-    // `lag`: how many rows further down it reads of the one before.
+    // `lag`: how many rows further up and down it reads of the one before.
     void add(std::unique_ptr<Rows> rows, int lag);
 
     int pieces(int people) const override { return people * height_; }
     void run(const Worker& worker, int people, int from, int to) const override;
 
 private:
-    static constexpr std::size_t MOST = 12;
+    static constexpr std::size_t MOST = 18;
     struct Link {
         std::unique_ptr<Rows> rows;
         int lag;

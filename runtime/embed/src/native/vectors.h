@@ -52,7 +52,17 @@ LEHRNET_INLINE Vector larger(Vector a, Vector b) {
 }
 
 // The smaller of both; the second where one is NaN.
-LEHRNET_INLINE Vector smaller(Vector a, Vector b) { return -larger(-a, -b); }
+LEHRNET_INLINE Vector smaller(Vector a, Vector b) {
+#if defined(__AVX512F__)
+    return (Vector)_mm512_maskz_min_ps(0xFFFF, (__m512)a, (__m512)b);
+#elif defined(__AVX__)
+    return (Vector)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (Vector)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return -larger(-a, -b);
+#endif
+}
 
 // NaN stays, and is noticed at the end.
 LEHRNET_INLINE Vector rectified(Vector value) { return larger(Vector{}, value); }
