@@ -65,7 +65,8 @@ class Poses:
             class_id=people,
             tracker_id=None if self.ids is None else self.ids,
         )
-        return supervision.KeyPoints(self.shown, self.score, people), detections
+        points = supervision.KeyPoints(xy=self.shown, class_id=people, keypoint_confidence=self.score)
+        return points, detections
 
 
 class Pipeline(Protocol):

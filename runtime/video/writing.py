@@ -24,6 +24,8 @@ CODECS = {
     ".webm": ("vp09",),
 }
 """FourCC codes to try by suffix, H.264 first."""
+ANY_TIMES = (".mp4", ".mov", ".mkv")
+"""Containers that hold H.264 whose frames come at any time."""
 H264 = ("avc1", "H264")
 LONGEST_GAP_S = 10.0
 """A gap in time longer than this is not filled with copies of the last frame."""
@@ -68,7 +70,7 @@ def check_suffix(path: Path) -> None:
 
 
 def _open(path: Path, rate: float, size: tuple[int, int]) -> VideoWriter:
-    if path.suffix.lower() != ".webm":
+    if path.suffix.lower() in ANY_TIMES:
         try:
             return _PyAvWriter(path, rate, size)
         except ImportError:
