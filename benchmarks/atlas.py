@@ -20,7 +20,6 @@ from onnx import NodeProto
 from ..calibration.graph import Graph, read_graph
 from ..calibration.target import node_bytes
 from ..model.places import VIEWS, place_of
-from ..runtime.bundle import INPUT_NAME
 from .machine import core_count
 from .roofline import Roofline, measure_roofline
 
@@ -95,7 +94,7 @@ def _rolled_up(
 
 def _profile(path: Path, graph: Graph, batch: int, threads: int | None) -> dict[str, tuple[float, int]]:
     """Milliseconds and launches of one run by node, from ONNX Runtime's profiler."""
-    height, width = graph.shape(INPUT_NAME)[1:]
+    height, width = graph.shape(graph.inputs[0])[1:]
     crops = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
@@ -106,7 +105,7 @@ def _profile(path: Path, graph: Graph, batch: int, threads: int | None) -> dict[
             options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         for _ in range(ROUNDS):
-            session.run(None, {INPUT_NAME: crops})
+            session.run(None, {graph.inputs[0]: crops})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     times: dict[str, list[float]] = defaultdict(list)
     for event in events:

@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 
 
 class Graph:
-    """Lookups on a model that `export` wrote. `model` is a copy whose constants are all initializers."""
+    """Lookups on a model that `export` or `import` wrote. `model` is a copy whose constants are all initializers."""
 
     def __init__(self, model: ModelProto) -> None:
         self.model = model = _with_initializers(model)
@@ -28,6 +28,17 @@ class Graph:
             value.name: value.type.tensor_type
             for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
         }
+
+    @property
+    def batch(self) -> int | None:
+        """The batch that the graph is fixed to; None: any."""
+        return self._types[self.inputs[0]].shape.dim[0].dim_value or None
+
+    def fitted(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Crops (n, 3, H, W), of a graph with a fixed batch as many as it takes: the last one again and again."""
+        if self.batch is None or len(crops) == self.batch:
+            return crops
+        return crops[np.minimum(np.arange(self.batch), len(crops) - 1)]
 
     @property
     def inputs(self) -> list[str]:
@@ -54,9 +65,13 @@ class Graph:
         return numpy_helper.to_array(self.constants[tensor])
 
     def macs(self, node: NodeProto) -> int:
-        """Multiply-adds of a Conv or a MatMul for one crop; 0 for anything else."""
+        """Multiply-adds of a conv or a matrix product for one crop; 0 for anything else."""
         if node.op_type == "Conv":
             return int(np.prod(self.shape(node.input[1]))) * int(np.prod(self.shape(node.output[0])[1:]))
+        if node.op_type == "ConvTranspose":
+            return int(np.prod(self.shape(node.input[1]))) * int(np.prod(self.shape(node.input[0])[1:]))
+        if node.op_type == "Gemm":
+            return int(np.prod(self.shape(node.input[1])))
         if node.op_type == "MatMul":
             rows = self.shape(node.input[0])
             return int(np.prod(self.shape(node.output[0]))) * rows[-1]

@@ -12,7 +12,6 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..runtime.bundle import INPUT_NAME
 from .graph import Graph
 
 FloatType = Literal["fp32", "fp16", "bf16"]
@@ -25,7 +24,10 @@ _ONNX: dict[FloatType, int] = {
     "bf16": TensorProto.BFLOAT16,
 }
 _NUMPY = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
-OVERFLOWING = ("Conv", "MatMul", "Add", "Mul", "InstanceNormalization", "ReduceMean", "Softmax")
+OVERFLOWING = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Mul", "Pow", "ReduceMean", "Softmax")
+OVERFLOWING += ("InstanceNormalization", "LayerNormalization")
+OF_ONE_TYPE = ("Cast", "ConstantOfShape", "Range", "EyeLike")
+"""Operators whose output type does not follow their inputs': they stay as they are."""
 _TYPED_INPUTS = {"Resize": 1, "EMA": 2}
 """Number of inputs that have the operator's own type; its other float inputs are always FP32."""
 
@@ -55,7 +57,11 @@ def fp32_islands(graph: Graph, amax: Mapping[str, float]) -> set[str]:
 
 def careful_islands(graph: Graph) -> set[str]:
     """FP32 islands without calibration data: all norms, means and softmaxes, whose sums could overflow in FP16."""
-    return {node.name for node in graph.nodes if node.op_type in {"InstanceNormalization", "ReduceMean", "Softmax"}}
+    return {
+        node.name
+        for node in graph.nodes
+        if node.op_type in {"InstanceNormalization", "LayerNormalization", "ReduceMean", "Softmax"}
+    }
 
 
 def check_overflow(model: ModelProto, crops: NDArray[np.float32]) -> None:
@@ -68,7 +74,8 @@ def check_overflow(model: ModelProto, crops: NDArray[np.float32]) -> None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    for name, values in zip(names, session.run(names, {INPUT_NAME: crops[:1]}), strict=True):
+    given = {model.graph.input[0].name: Graph(model).fitted(crops[:1])}
+    for name, values in zip(names, session.run(names, given), strict=True):
         if not np.isfinite(np.asarray(values).astype(np.float32)).all():
             raise ValueError(f"{name} is NaN or infinite in this precision; its node must stay in FP32")
 
@@ -79,6 +86,8 @@ def _reach(graph: Graph, node: NodeProto, amax: Mapping[str, float]) -> float:
     peak = amax.get(node.input[0], 0.0) if node.input else 0.0
     if node.op_type == "InstanceNormalization":
         values.append(peak**2 * float(np.prod(graph.shape(node.input[0])[1:])))
+    if node.op_type == "LayerNormalization":
+        values.append(peak**2)  # a mean of squares
     if node.op_type == "ReduceMean":
         values.append(peak * np.prod(graph.shape(node.input[0])) / np.prod(graph.shape(node.output[0])))
     return max(values, default=0.0)
@@ -108,7 +117,7 @@ class _Caster:
         return model
 
     def _add(self, node: NodeProto) -> None:
-        own: FloatType = "fp32" if node.name in self.islands else self.float_type
+        own: FloatType = "fp32" if node.name in self.islands or node.op_type in OF_ONE_TYPE else self.float_type
         copy = NodeProto()
         copy.CopyFrom(node)
         for index, name in enumerate(node.input):

@@ -40,7 +40,7 @@ def quantize(
     """A copy of the graph with the convs named in `convs` in INT8; the other nodes are unchanged.
 
     `thresholds` holds the clipping value of each tensor of `placement.place`, `non_negative` the tensors that were
-    never below 0. Weights are int8 per output channel (axis 0); all scales are exact in FP16.
+    never below 0. Weights are int8 per output channel; all scales are exact in FP16. `convs` may hold matrix products.
     """
     placement = place(graph, convs, outputs=scheme.outputs)
     writer = _Writer(graph, placement)
@@ -72,10 +72,18 @@ def fp16_exact(scales: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.maximum(scales, SMALLEST_SCALE).astype(np.float16).astype(np.float32)
 
 
-def quantize_weight(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Quantize weights (O, I, h, w): int8 weights and the scale (O,) of each output channel."""
-    scales = fp16_exact(np.abs(weight).max((1, 2, 3)) / LARGEST)
-    whole = np.rint(weight / scales[:, None, None, None]).clip(-LARGEST, LARGEST)
+def output_axis(node: NodeProto) -> int:
+    """The axis of a node's weights on which its output channels lie."""
+    if node.op_type == "Gemm":
+        return 0 if any(each.name == "transB" and each.i for each in node.attribute) else 1
+    return 1 if node.op_type == "MatMul" else 0
+
+
+def quantize_weight(weight: NDArray[Any], axis: int = 0) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Quantize weights, such as (O, I, h, w): int8 weights and the scale (O,) of each output channel on `axis`."""
+    others = tuple(each for each in range(weight.ndim) if each != axis)
+    scales = fp16_exact(np.abs(weight).max(others) / LARGEST)
+    whole = np.rint(weight / np.expand_dims(scales, others)).clip(-LARGEST, LARGEST)
     return whole.astype(np.int8), scales
 
 
@@ -86,6 +94,7 @@ class _Writer:
         self.graph, self.placement = graph, placement
         self.pairs: dict[str, list[NodeProto]] = {}
         self.weights: dict[str, NodeProto] = {}
+        self.shared: dict[str, NodeProto] = {}
         self.constants: list[TensorProto] = []
 
     def add_pairs(self, group: tuple[str, ...], amax: float, *, from_zero: bool, unsigned: bool) -> None:
@@ -102,23 +111,28 @@ class _Writer:
 
     def add_weight(self, conv: NodeProto) -> None:
         """Store a conv's weight as int8 and add its DQ."""
-        name = conv.input[1]
-        whole, scales = quantize_weight(self.graph.constant(name))
+        name, axis = conv.input[1], output_axis(conv)
+        if name in self.shared:  # two convs of one weight
+            self.weights[conv.name] = self.shared[name]
+            return
+        whole, scales = quantize_weight(self.graph.constant(name), axis)
         parameters = [
             self._constant(f"{name}/int8", whole),
             self._constant(f"{name}/scale", scales),
             self._constant(f"{name}/zero_point", np.zeros(len(scales), np.int8)),
         ]
-        self.weights[conv.name] = helper.make_node(
-            "DequantizeLinear", parameters, [_dequantized(name)], name=_dequantized(name), axis=0
+        self.weights[conv.name] = self.shared[name] = helper.make_node(
+            "DequantizeLinear", parameters, [_dequantized(name)], name=_dequantized(name), axis=axis
         )
 
     def model(self) -> ModelProto:
         """The quantized graph, its nodes in the original order."""
         nodes = [pair for tensor in self.graph.inputs for pair in self.pairs.get(tensor, [])]
+        written: set[str] = set()
         for node in self.graph.nodes:
-            if node.name in self.weights:
+            if node.name in self.weights and self.weights[node.name].name not in written:
                 nodes.append(self.weights[node.name])
+                written.add(nodes[-1].name)
             nodes.append(self._rewired(node))
             nodes += [pair for tensor in node.output for pair in self.pairs.get(tensor, [])]
         model = ModelProto()

@@ -16,7 +16,6 @@ from onnx import ModelProto, TensorProto, helper
 from ..files import write_text
 from ..parsing import naming, parse, read_json
 from ..pose.spec import PoseSpec
-from ..runtime.bundle import INPUT_NAME
 from .graph import Graph
 from .observers import BINS, Method, Observer
 from .placement import place
@@ -90,7 +89,8 @@ def collect_ranges(
     activations. ValueError for blank images, for noise, and for NaN or infinity, naming the tensor.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
-    count = -(-len(sample.people) // BATCH)
+    batch = graph.batch or BATCH
+    count = -(-len(sample.people) // batch)
     ranges = Ranges(fingerprint(graph), sample.facts())
     for before in (read_ranges(found) for found in (path, unfinished) if found.is_file()):
         if (before.graph, before.sample) == (ranges.graph, ranges.sample):
@@ -100,7 +100,7 @@ def collect_ranges(
         ranges.check(graph, path)
         return ranges
     session = _Instrumented(graph)
-    for number, (crops, _, _) in enumerate(progress(sample.batches(spec, BATCH), count)):
+    for number, (crops, _, _) in enumerate(progress(sample.batches(spec, batch), count)):
         if number == 0:
             check_photographs(crops)
         if number < ranges.seen:
@@ -181,7 +181,7 @@ def _watched(graph: Graph) -> tuple[list[str], list[str]]:
     convs = convs_of(quantizable_units(graph))
     placed = {tensor for group in place(graph, convs, outputs=True).groups for tensor in group}
     floats = [name for node in graph.nodes for name in node.output if graph.is_float(name)]
-    given = [INPUT_NAME] if INPUT_NAME in placed else []
+    given = [name for name in graph.inputs if name in placed]
     return given + [name for name in floats if name in placed], [name for name in floats if name not in placed]
 
 
@@ -190,8 +190,9 @@ class _Instrumented:
 
     def __init__(self, graph: Graph) -> None:
         observed, self._peaks = _watched(graph)
-        self._watches_input = INPUT_NAME in observed
-        self._whole = [name for name in observed if name != INPUT_NAME]
+        self._graph, (self._input,) = graph, graph.inputs
+        self._watches_input = self._input in observed
+        self._whole = [name for name in observed if name != self._input]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         model = self._instrumented(graph).SerializeToString()
@@ -199,10 +200,11 @@ class _Instrumented:
 
     def observe(self, crops: NDArray[np.float32], ranges: Ranges) -> None:
         """Run one batch of crops (N, 3, H, W) and add its values to the ranges."""
-        values = self._session.run(self._whole + [name + PEAK for name in self._peaks], {INPUT_NAME: crops})
+        crops = self._graph.fitted(crops)
+        values = self._session.run(self._whole + [name + PEAK for name in self._peaks], {self._input: crops})
         whole = dict(zip(self._whole, values, strict=False))
         if self._watches_input:
-            whole[INPUT_NAME] = crops
+            whole[self._input] = crops
         for name, tensor in whole.items():
             try:
                 ranges.observers.setdefault(name, Observer()).update(np.asarray(tensor))

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
+from .chains import chains
 from .graph import Graph
 
+OURS = "/stage2/exchanges."
+"""Begins names of nodes of this network, and of no other."""
 ATTENTION = "/attention/"
 """Marks nodes of EMA, which is never quantized: INT8 would destroy its softmax, norm and sigmoid
 (docs/decisions/0006)."""
@@ -19,7 +22,7 @@ UNIT = re.compile(
 
 @dataclass(frozen=True)
 class Unit:
-    """A group of convs that become INT8 together."""
+    """A group of convs, or of matrix products, that become INT8 together."""
 
     name: str
     """Such as stage3.exchanges.0.branches.1."""
@@ -32,15 +35,21 @@ class Unit:
 def quantizable_units(graph: Graph) -> tuple[Unit, ...]:
     """The units in graph order: the stem, a Bottleneck, a branch or the fusion paths of one exchange module, ...
 
-    ValueError for a graph without this network's node names: only those of `lehrnet export` can be divided.
+    A graph without this network's node names is divided by its structure (`chains`); ValueError where nothing of it can
+    be quantized.
     """
     members: dict[str, list[NodeProto]] = defaultdict(list)
-    for node in graph.nodes:
-        if node.op_type == "Conv" and ATTENTION not in node.name:
-            members[unit_of(node.name)].append(node)
-    members.pop("", None)
+    if any(node.name.startswith(OURS) for node in graph.nodes):
+        for node in graph.nodes:
+            if node.op_type == "Conv" and ATTENTION not in node.name:
+                members[unit_of(node.name)].append(node)
+        members.pop("", None)
+    else:
+        members |= {nodes[0].name.strip("/"): nodes for nodes in chains(graph)}
     if not members:
-        raise ValueError("no node is named as `lehrnet export` names them; quantize a graph that it wrote")
+        raise ValueError(
+            "the graph has no conv or matrix product with constant weights, so there is nothing to quantize"
+        )
     return tuple(
         Unit(name, tuple(node.name for node in nodes), sum(map(graph.macs, nodes))) for name, nodes in members.items()
     )

@@ -12,12 +12,19 @@ from contextlib import contextmanager
 
 from .. import __version__
 from ..parsing import printable
-from . import engines, measuring, networks, running, training
+from . import engines, importing, measuring, networks, running, training
 from .command import BAD_INPUT, INTERRUPTED, OUR_FAULT, TERMINATED
 
-COMMANDS = (*networks.COMMANDS, *training.COMMANDS, *running.COMMANDS, *engines.COMMANDS, *measuring.COMMANDS)
+COMMANDS = (
+    *networks.COMMANDS,
+    *importing.COMMANDS,
+    *training.COMMANDS,
+    *running.COMMANDS,
+    *engines.COMMANDS,
+    *measuring.COMMANDS,
+)
 JOBS = {
-    "train a network and export its bundle": ("data", "pack", "train", "finetune", "export", "build-engine"),
+    "train a network and export its bundle": ("data", "pack", "train", "finetune", "export", "import", "build-engine"),
     "check it": ("verify", "evaluate", "doctor"),
     "run it": ("predict", "demo"),
     "measure it": ("info", "bench", "tune"),

@@ -113,7 +113,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def add_skeleton(parser: argparse.ArgumentParser, default: str) -> None:
+def add_skeleton(parser: "argparse._ActionsContainer", default: str) -> None:
     """Add the file that names the joints."""
     parser.add_argument(
         "--skeleton",

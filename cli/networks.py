@@ -3,8 +3,12 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .command import CHECK_FAILED, Command, bundle_or_default, number, renamed, size, skeleton_of
+
+if TYPE_CHECKING:
+    from ..runtime.bundle import Bundle
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -59,11 +63,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from ..calibration.budget import Int8Choice
     from ..export.package import default_precisions, export_bundle, open_checkpoint
     from ..export.precisions import equal_forms
-    from ..export.report import parity_table
-    from ..export.verify import photograph_crops, rungs_of
+    from ..export.verify import photograph_crops
     from ..files import refuse_inputs
     from .calibrating import calibration_of, inputs_of, progress
 
@@ -90,16 +92,25 @@ def _export(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         progress=progress,
     )
-    if options.json:
+    say_bundle(bundle, as_json=options.json)
+    return 0
+
+
+def say_bundle(bundle: "Bundle", *, as_json: bool) -> None:
+    """Print a written bundle's ladder, and what of it is in INT8."""
+    from ..calibration.budget import Int8Choice
+    from ..export.report import parity_table
+    from ..export.verify import rungs_of
+
+    if as_json:
         measured = {name: dict(artefact.measured) for name, artefact in bundle.artefacts.items() if artefact.measured}
         print(json.dumps({"bundle": str(bundle.root), "variant": bundle.variant, "measured": measured}))
-    else:
-        print(f"{bundle.root}: {bundle.variant}{'' if bundle.trained else ', untrained'}")
-        print(parity_table(rungs_of(bundle)))
-        choices = ((name, Int8Choice.of(artefact.measured)) for name, artefact in bundle.artefacts.items())
-        for name, choice in ((name, choice) for name, choice in choices if choice is not None):
-            print(f"{name}: {len(choice.units)} units, {choice.int8_macs:.1%} of multiply-adds")
-    return 0
+        return
+    print(f"{bundle.root}: {bundle.variant}{'' if bundle.trained else ', untrained'}")
+    print(parity_table(rungs_of(bundle)))
+    choices = ((name, Int8Choice.of(artefact.measured)) for name, artefact in bundle.artefacts.items())
+    for name, choice in ((name, choice) for name, choice in choices if choice is not None):
+        print(f"{name}: {len(choice.units)} units, {choice.int8_macs:.1%} of multiply-adds")
 
 
 def _add_finetune(parser: argparse.ArgumentParser) -> None:

@@ -102,14 +102,14 @@ def export_bundle(
         inexact = [name for name in names if name not in artefacts]
         if inexact:
             writer = PrecisionWriter(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
-            artefacts |= {name: _saved(folder, name, writer.write(GRAPHS[name].precision)) for name in inexact}
+            artefacts |= {name: saved(folder, name, writer.write(GRAPHS[name].precision)) for name in inexact}
             if crops is None and writer.judge is not None:
                 crops = writer.judge.batches
         variant = variant_name(checkpoint.network.config)
         written = Bundle(folder, variant, checkpoint.spec, checkpoint.trained, checkpoint.note, artefacts)
         write_manifest(written)  # the C++ library verifies what it opens by it
-        verified = replace(written, artefacts={**artefacts, **_verified(written, crops)})
-        bundle = replace(verified, artefacts={**verified.artefacts, **(_wholes(verified) if whole else {})})
+        climbed = replace(written, artefacts={**artefacts, **verified(written, crops)})
+        bundle = replace(climbed, artefacts={**climbed.artefacts, **(_wholes(climbed) if whole else {})})
         write_manifest(bundle)
         write_card(bundle)
     return open_bundle(out)
@@ -153,7 +153,7 @@ def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> 
         if kind.precision == "fp32":
             artefacts[name] = _artefact(path, name, {"nodes": len(model.graph.node)})
         else:
-            artefacts[name] = _saved(folder, name, PrecisionWriter(path, spec, None, path).write(kind.precision))
+            artefacts[name] = saved(folder, name, PrecisionWriter(path, spec, None, path).write(kind.precision))
     return artefacts
 
 
@@ -167,14 +167,15 @@ def _wholes(bundle: Bundle) -> dict[str, Artefact]:
     return found
 
 
-def _saved(folder: Path, name: str, written: WrittenGraph) -> Artefact:
+def saved(folder: Path, name: str, written: WrittenGraph) -> Artefact:
+    """Check a graph, save it under the name of its artefact, and describe it."""
     path = folder / f"{name}.onnx"
     onnx.checker.check_model(written.model, full_check=True)
     onnx.save(written.model, str(path))
     return _artefact(path, name, {"nodes": len(written.model.graph.node), **written.measured})
 
 
-def _verified(bundle: Bundle, batches: Iterable[LabelledBatch] | None) -> dict[str, Artefact]:
+def verified(bundle: Bundle, batches: Iterable[LabelledBatch] | None) -> dict[str, Artefact]:
     """The artefacts with the results of the parity ladder; RuntimeError names the first rung that fails."""
     artefacts = {}
     for rung in verify_bundle(bundle, batches):

@@ -100,9 +100,10 @@ def rungs_of(bundle: Bundle) -> list[Rung]:
 def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None) -> list[Rung]:
     """Compare every graph of a bundle with the bundle's PyTorch weights, on `batches` or on noise; FP32 first.
 
+    An imported bundle has no weights, and is compared with its own FP32 graph.
     Graphs that no CPU runs are left out: BF16, engines, TensorRT's plugin. ValueError names a rung with NaN heatmaps.
     """
-    reference = open_artefact(bundle, WEIGHTS, "cpu")
+    reference = open_artefact(bundle, WEIGHTS if WEIGHTS in bundle.artefacts else "fp32", "cpu")
     graphs = {name: artefact for name, artefact in bundle.artefacts.items() if name != WEIGHTS and artefact.runs_on_cpu}
     names = sorted(graphs, key=lambda name: name != "fp32")
     for name in list(names):

@@ -86,13 +86,15 @@ def test_a_range_that_is_missing_is_named(graph, every_conv) -> None:
         quantize(graph, every_conv, {}, set())
 
 
-def test_a_graph_of_another_exporter_is_refused() -> None:
+def test_a_graph_of_another_exporter_is_divided_by_its_structure() -> None:
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 3, 8, 8])
     out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", 4, 8, 8])
     weight = onnx.numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w")
     node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="Conv_0")
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "foreign", [value], [out], [weight]))
-    with pytest.raises(ValueError, match="lehrnet export"):
+    assert [unit.convs for unit in quantizable_units(Graph(model))] == [("Conv_0",)]
+    del model.graph.node[:]
+    with pytest.raises(ValueError, match="has no conv or matrix product with constant weights"):
         quantizable_units(Graph(model))
 
 
