@@ -11,7 +11,7 @@ from .quantize import LARGEST, SMALLEST_SCALE
 from .units import unit_of
 
 FLOAT_UNITS = ("stem", "head")
-"""Units that our engine always computes in floats: few multiply-adds, and the stem's input is below 0 as often as above."""
+"""Units that our engine always computes in floats: few multiply-adds, and the stem's input is as often below 0."""
 _PARTIAL = re.compile(r"(?P<lconv>.+)\.partial\.conv|(?P<unit>.+)\.pair\.(?P<place>first|second)_partial(\.conv)?")
 _COVERED = re.compile(r".+\.pointwise|.+\.pair\.(first_quarter|first_rest|second_pointwise)")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lehrnet.files import locked
+
 ROOT = Path(__file__).parents[2]
 EMBED = ROOT / "runtime" / "embed"
 TOOLS = ("cmake", "ninja", "g++", "gcc")
@@ -34,10 +36,11 @@ def fetch_headers() -> Path:
     return folder / "include"
 
 
-def build(preset: str, headers: Path, *options: str, into: str = "") -> Path:
-    """Build a preset in `build/embed`, in the folder `into` or one of its own name; the folder."""
-    folder = ROOT / "build" / "embed" / (into or preset)
-    run("cmake", "-S", EMBED, "--preset", preset, "-G", "Ninja", f"-DONNXRUNTIME_INCLUDE_DIR={headers}",
-        "-DLEHRNET_WERROR=ON", *options, "-B", folder)  # fmt: skip
-    run("cmake", "--build", folder)
+def build(preset: str, headers: Path) -> Path:
+    """Build a preset in its folder of `build/embed`, once for all processes of a test run; the folder."""
+    folder = ROOT / "build" / "embed" / preset
+    with locked(folder, wait=True):
+        run("cmake", "-S", EMBED, "--preset", preset, "-G", "Ninja", f"-DONNXRUNTIME_INCLUDE_DIR={headers}",
+            "-DLEHRNET_WERROR=ON", "-B", folder)  # fmt: skip
+        run("cmake", "--build", folder)
     return folder

@@ -22,14 +22,9 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 
-def build_library(preset: str) -> Path:
-    """The shared library, in a folder of its own: test_embed.py may be building at the same time."""
-    return build(preset, fetch_headers(), "-DBUILD_TESTING=OFF", into=f"{preset}-faults") / "liblehrnet.so"
-
-
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build_library("release")
+    return build("release", fetch_headers()) / "liblehrnet.so"
 
 
 def bundle_of(root: Path, model: bytes, spec: PoseSpec, name: str = "model.onnx") -> Path:
@@ -279,7 +274,7 @@ def test_onnx_runtime_asks_no_name_server(library: Path, tiny_bundle: Path, tmp_
 
 def test_the_operator_reads_nothing_beyond_its_inputs() -> None:
     """`test_operators.py` once more, with the library that the address sanitizer watches."""
-    watched = build_library("sanitize")
+    watched = build("sanitize", fetch_headers()) / "liblehrnet.so"
     asan = run("gcc", "-print-file-name=libasan.so").strip()
     ubsan = run("gcc", "-print-file-name=libubsan.so").strip()
     said = run(
