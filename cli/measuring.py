@@ -111,6 +111,7 @@ def _latency(options: argparse.Namespace) -> int:
         trust_engine=trust,
     )
     text.append(f"{first.name}: {saturated.describe(facts['saturated'])}")
+    text += _steps(first, facts)
     text += _atlas(options, first, max(batches), facts)
     if options.sustained is not None:
         facts["sustained"] = _sustained(options, first, batches[0])
@@ -118,6 +119,18 @@ def _latency(options: argparse.Namespace) -> int:
     _keep(options, "lehrnet bench BUNDLE", facts)
     print(json.dumps(facts, indent=2) if options.json else "\n\n".join(text))
     return 0
+
+
+def _steps(subject: "Subject", facts: dict[str, Any]) -> list[str]:
+    """Measure the steps of a network on our own engine, add them to the facts and return them as text."""
+    from ..benchmarks import engine_steps
+    from ..runtime.backends.native import NativeSession
+
+    session = subject.estimator.session
+    if not isinstance(session, NativeSession):
+        return []
+    facts["engine_steps"] = engine_steps.measure(session)
+    return [f"{subject.name}: {engine_steps.describe(facts['engine_steps'])}"]
 
 
 def _atlas(options: argparse.Namespace, subject: "Subject", batch: int, facts: dict[str, Any]) -> list[str]:

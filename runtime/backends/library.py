@@ -5,6 +5,7 @@ than those of `pose` to support both (docs/decisions/0007).
 """
 
 import ctypes
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ...pose.crop import Image
 
 ABI_VERSION = 1
+MOST_STEPS = 4096
 BGR = 0
 
 
@@ -55,6 +57,19 @@ class _Image(ctypes.Structure):
         ("chroma", ctypes.c_void_p),
         ("chroma_stride", ctypes.c_size_t),
     )
+
+
+class _Step(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("multiply_adds", ctypes.c_double), ("milliseconds", ctypes.c_double))
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """A step of our engine's run for one person on one thread."""
+
+    name: str
+    multiply_adds: float
+    milliseconds: float
 
 
 class LibrarySession:
@@ -120,6 +135,17 @@ class LibrarySession:
         keypoints = np.empty((len(boxes), self.joints, 3), np.float32)
         self._call("decode", heatmaps, boxes, len(boxes), keypoints, len(boxes) * self.joints)
         return keypoints
+
+    def profile(self, rounds: int) -> tuple[list[StepTime], float]:
+        """The steps of a run by the least of their times, and the multiply-adds a second that the processor reaches.
+
+        ValueError for sessions that do not run by our own engine.
+        """
+        steps, count, peak = (_Step * MOST_STEPS)(), ctypes.c_size_t(), ctypes.c_double()
+        pointers = ctypes.byref(steps), ctypes.c_size_t(MOST_STEPS), ctypes.byref(count), ctypes.byref(peak)
+        self._check(self._library.lehrnet_profile(self._session, ctypes.c_int32(rounds), *pointers))
+        found = [StepTime(step.name.decode(), step.multiply_adds, step.milliseconds) for step in steps[: count.value]]
+        return found, peak.value
 
     def _call(self, name: str, *arguments: Any) -> None:
         self._check(getattr(self._library, f"lehrnet_{name}")(self._session, *map(_argument, arguments)))

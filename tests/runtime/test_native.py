@@ -3,6 +3,7 @@
 import os
 import shutil
 import struct
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from lehrnet.export import export_bundle  # noqa: E402
 from lehrnet.export.native import HEADER, NATIVE, native_bytes, native_tensors, write_native  # noqa: E402
 from lehrnet.model import NetworkConfig, PoseNetwork  # noqa: E402
 from lehrnet.model.config import VARIANTS  # noqa: E402
+from lehrnet.model.cost import network_cost  # noqa: E402
 from lehrnet.runtime import PoseEstimator  # noqa: E402
 from lehrnet.runtime.backends.library import LibrarySession  # noqa: E402
+from lehrnet.runtime.backends.native import NativeSession  # noqa: E402
 from lehrnet.runtime.backends.operators import ENVIRONMENT  # noqa: E402
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
 from lehrnet.runtime.session import open_artefact  # noqa: E402
@@ -327,6 +330,18 @@ class TestWithTheLibrary:
         path.write_bytes(bytes(content))
         with pytest.raises(ValueError, match="SHA-256"):
             open_artefact(exported, NATIVE)
+
+    def test_its_steps_and_their_share_of_the_processor_are_told(self, exported: Bundle, capsys) -> None:
+        with closing(open_artefact(exported, NATIVE, "cpu", 1)) as session:
+            assert isinstance(session, NativeSession)
+            steps, peak = session.profile(2)
+        assert sum(step.multiply_adds for step in steps) == pytest.approx(
+            network_cost(NetworkConfig(width=8, units=1, modules=(1, 1, 1)), (64, 64)).macs, rel=0.1
+        )
+        assert all(step.milliseconds > 0 for step in steps)
+        assert peak > 1e8
+        assert main(["bench", str(exported.root), "--batch", "1", "--rounds", "1", "--streams", "1"]) == 0
+        assert "of the peak" in capsys.readouterr().out
 
     def test_a_closed_session_and_another_device_are_refused(self, exported: Bundle) -> None:
         session = open_artefact(exported, NATIVE, "cpu")

@@ -133,6 +133,13 @@ typedef struct lehrnet_info {
     float min_score; /* of a joint: below it the network is unsure, and drawings leave the joint out */
 } lehrnet_info;
 
+/* A step of a network on lehrnet's own engine. */
+typedef struct lehrnet_step {
+    const char *name;     /* lives until lehrnet_profile is called again, or lehrnet_close */
+    double multiply_adds; /* for one person */
+    double milliseconds;
+} lehrnet_step;
+
 typedef struct lehrnet_session lehrnet_session;
 
 /* The ABI version of the library that is linked. */
@@ -176,6 +183,14 @@ LEHRNET_API lehrnet_status lehrnet_crop(lehrnet_session *session, const lehrnet_
 /* The network only: heatmaps (count x joints x heatmap_height x heatmap_width) of crops, in turns of max_batch. */
 LEHRNET_API lehrnet_status lehrnet_run_network(lehrnet_session *session, const float *crops, size_t count,
                                                float *heatmaps, size_t capacity) LEHRNET_NOEXCEPT;
+
+/* Where the time goes, for sessions on lehrnet's own engine: the steps of a run of one crop on one thread, each by the
+ * least of its times in `rounds` runs.
+ *
+ * At most capacity steps are written; *count becomes how many there are, *peak the multiply-adds of floats a second that
+ * the processor reaches where nothing else has to be done. LEHRNET_INVALID_ARGUMENT for sessions of other backends. */
+LEHRNET_API lehrnet_status lehrnet_profile(lehrnet_session *session, int32_t rounds, lehrnet_step *steps, size_t capacity,
+                                           size_t *count, double *peak) LEHRNET_NOEXCEPT;
 
 /* Keypoints of heatmaps; boxes are those of the crops. */
 LEHRNET_API lehrnet_status lehrnet_decode(const lehrnet_session *session, const float *heatmaps, const float *boxes,

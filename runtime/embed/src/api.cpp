@@ -180,6 +180,19 @@ lehrnet_status lehrnet_run_network(lehrnet_session* session, const float* crops,
     });
 }
 
+lehrnet_status lehrnet_profile(lehrnet_session* session, int32_t rounds, lehrnet_step* steps, size_t capacity,
+                               size_t* count, double* peak) noexcept {
+    return guarded([&] {
+        need(session, "session");
+        need(count, "count");
+        need(peak, "peak");
+        if (capacity > 0) need(steps, "steps");
+        const std::vector<lehrnet_step> found = session->profile(rounds, *peak);
+        std::copy_n(found.begin(), std::min(capacity, found.size()), steps);
+        *count = found.size();
+    });
+}
+
 lehrnet_status lehrnet_decode(const lehrnet_session* session, const float* heatmaps, const float* boxes, size_t count,
                               lehrnet_keypoint* keypoints, size_t capacity) noexcept {
     return guarded([&] {

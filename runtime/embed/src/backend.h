@@ -1,8 +1,11 @@
 // What runs the network: crops to heatmaps. Each backend is one file; its library is found when it is opened.
 #pragma once
 
+#include <lehrnet.h>
+
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bundle.h"
 
@@ -30,6 +33,9 @@ public:
     virtual void bind(float* crops, float* heatmaps, int max_batch) = 0;
     // The heatmaps of the first `count` crops, from buffer to buffer.
     virtual void run(int count) = 0;
+    // The steps of a run of the first crop on one thread, each by the least of its times; names live as long as this.
+    // `peak` becomes the multiply-adds a second that the processor reached. Empty where the backend does not know.
+    virtual std::vector<lehrnet_step> profile(int /*rounds*/, double& /*peak*/) { return {}; }
 };
 
 // A model whose input and output are those of the manifest: nothing is as large as a manifest says before a model says

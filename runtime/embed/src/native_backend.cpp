@@ -36,6 +36,17 @@ public:
         engine_.run(crops_, count, heatmaps_);
     }
 
+    std::vector<lehrnet_step> profile(int rounds, double& peak) override {
+        peak = native::measured_peak(engine_.kernels(), rounds);
+        timings_ = engine_.time_steps(crops_, heatmaps_, rounds);
+        peak = std::max(peak, native::measured_peak(engine_.kernels(), rounds));
+        std::vector<lehrnet_step> steps;
+        for (const Engine::Timing& each : timings_) {
+            steps.push_back({each.name.c_str(), each.multiply_adds, 1e-6 * each.nanoseconds});
+        }
+        return steps;
+    }
+
 private:
     static Artefact opened(const Bundle& bundle) {
         const std::string file = clipped(bundle.manifest.file);
@@ -54,6 +65,7 @@ private:
     }
 
     Engine engine_;
+    std::vector<Engine::Timing> timings_;
     float *crops_ = nullptr, *heatmaps_ = nullptr;
 };
 

@@ -250,6 +250,17 @@ void Session::run_network(const float* crops, std::size_t count, float* heatmaps
     }
 }
 
+std::vector<lehrnet_step> Session::profile(int rounds, double& peak) {
+    if (rounds < 1 || rounds > 10000) fail(LEHRNET_INVALID_ARGUMENT, "rounds is ", rounds, ", expected 1 to 10000");
+    std::fill(crops_.begin(), crops_.end(), 0.0f);
+    std::vector<lehrnet_step> steps = backend_->profile(rounds, peak);
+    if (steps.empty()) {
+        fail(LEHRNET_INVALID_ARGUMENT, "this session runs by ", backend_->name(), ", which does not tell its steps; open a "
+             "packed network, such as native_fp32");
+    }
+    return steps;
+}
+
 void Session::decode(const float* heatmaps, const float* boxes, std::size_t count, lehrnet_keypoint* keypoints,
                      std::size_t capacity) const {
     if (count > 0 && !heatmaps) fail(LEHRNET_INVALID_ARGUMENT, "heatmaps is NULL, but their count is ", count);

@@ -27,6 +27,8 @@ public:
     void decode(const float* heatmaps, const float* boxes, std::size_t count, lehrnet_keypoint* keypoints,
                 std::size_t capacity) const;
 
+    std::vector<lehrnet_step> profile(int rounds, double& peak);
+
 private:
     void allocate();
     void run_batch(std::size_t first, int count, lehrnet_keypoint* keypoints);

@@ -216,6 +216,11 @@ void a_session_describes_itself(lehrnet_session* session) {
     CHECK(info.input_height == 64 && info.input_width == 32 && info.heatmap_height == 16 && info.heatmap_width == 8);
     CHECK(std::string(info.note) == "golden file, caf\xc3\xa9" && info.trained == 0);
     CHECK(info.min_score == 0.2f);
+    std::size_t steps = 0;
+    double peak = 0;
+    CHECK_FAILS(lehrnet_profile(session, 1, nullptr, 0, &steps, &peak), LEHRNET_INVALID_ARGUMENT, "runs by fake");
+    CHECK_FAILS(lehrnet_profile(session, 0, nullptr, 0, &steps, &peak), LEHRNET_INVALID_ARGUMENT, "rounds is 0");
+    CHECK_FAILS(lehrnet_profile(session, 1, nullptr, 1, &steps, &peak), LEHRNET_INVALID_ARGUMENT, "steps is NULL");
     CHECK(std::string(info.backend) == "fake" && std::string(info.decode) == "quarter");
     for (int status = 0; status <= LEHRNET_INTERNAL; ++status) {
         CHECK(std::string(lehrnet_status_name(static_cast<lehrnet_status>(status))) != "unknown status");

@@ -30,6 +30,8 @@ public:
     };
     std::vector<Timing> time_steps(const float* crops, float* heatmaps, int rounds);
 
+    const Kernels& kernels() const { return kernels_; }
+
 private:
     Worker worker(int member, int memory, const float* crops, float* heatmaps) const;
     void run_apart(int member, int members, const float* crops, int count, float* heatmaps) const;

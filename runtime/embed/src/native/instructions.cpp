@@ -1,5 +1,7 @@
 #include "instructions.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 
 #ifdef LEHRNET_AVX2
@@ -59,6 +61,18 @@ std::vector<Candidate> candidates() {
 }
 
 }  // namespace
+
+double measured_peak(const Kernels& kernels, int rounds) {
+    constexpr Index COUNT = 12000000;
+    double best = 0;
+    for (int round = 0; round < rounds; ++round) {
+        const auto begin = std::chrono::steady_clock::now();
+        kernels.multiply_add(COUNT);
+        const double taken = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        best = std::max(best, static_cast<double>(COUNT * kernels.lanes) / taken);
+    }
+    return best;
+}
 
 std::vector<const Kernels*> usable_instructions() {
     std::vector<const Kernels*> usable;

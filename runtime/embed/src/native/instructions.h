@@ -13,6 +13,9 @@ namespace lehrnet::native {
 const Kernels& choose_instructions();
 const Kernels& choose_instructions(const std::string& name);
 
+// Multiply-adds of floats a second that this processor reaches where nothing else has to be done: the most of some rounds.
+double measured_peak(const Kernels& kernels, int rounds);
+
 // Those that were built and that the processor has, the best first.
 std::vector<const Kernels*> usable_instructions();
 
