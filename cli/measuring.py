@@ -31,6 +31,9 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
         metavar=("OLD", "NEW"),
         help="compare two results; exit code 1 if a figure got worse",
     )
+    what.add_argument(
+        "--video", type=Path, metavar="FILE", help="measure a video: stages, age of results under load, several streams"
+    )
     parser.add_argument("--artefacts", default="auto", help="artefacts of the bundles, comma-separated (%(default)s)")
     renamed(parser, "--precisions", "--artefacts")
     parser.add_argument(
@@ -41,6 +44,9 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--networks", help="for --paper: variants and rivals, comma-separated (all)")
     parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds after a warm-up (%(default)s)")
+    parser.add_argument("--frames", type=int, default=100, help="for --video: at most so many (%(default)s)")
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help="for --video: person detector (one is followed)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="for --video: detect in every Nth frame")
     parser.add_argument("--threads", type=int, help="number of CPU threads")
     add_trust(parser)
     parser.add_argument(
@@ -73,11 +79,14 @@ def _bench(options: argparse.Namespace) -> int:
     if options.compare:
         return _compare(options)
     outputs = {"--result": options.result, "--html": options.html}
-    refuse_inputs(outputs, [*options.bundles, options.training, options.data, *options.results])
+    inputs = [options.training, options.data, options.video, options.detector]
+    refuse_inputs(outputs, [*options.bundles, *inputs, *options.results])
     if options.training:
         return _training(options)
     if options.paper:
         return _paper(options)
+    if options.video:
+        return _video(options)
     return _latency(options)
 
 
@@ -222,6 +231,38 @@ def _paper(options: argparse.Namespace) -> int:
         facts["shipped"] = shipped_accuracy(options.data)
     _keep(options, "lehrnet bench --paper", facts)
     print(json.dumps(facts, indent=2) if options.json else markdown(facts))
+    return 0
+
+
+def _video(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..benchmarks.results import write_result
+    from ..benchmarks.video import Subject, describe, measure
+    from ..runtime.detect import PersonDetector
+    from ..runtime.estimator import PoseEstimator
+
+    bundle = options.bundles[0] if options.bundles else bundle_or_default(None)
+    artefact = options.artefacts.split(",")[0]
+    if len(options.bundles) > 1 or "," in options.artefacts:
+        raise ValueError("--video measures one artefact of one bundle, and several were given")
+    detector = None
+    if options.detector is not None:
+        detector = PersonDetector.open(options.detector, device=options.device, threads=options.threads)
+    if options.every < 1:
+        raise ValueError(f"--every is {options.every}, expected at least 1")
+    estimator = PoseEstimator.open(
+        bundle, artefact, options.device, threads=options.threads, trust_engine=options.trust_engine
+    )
+    facts = measure(
+        Subject(estimator, detector, options.every),
+        options.video,
+        options.frames,
+        lambda numbers: tqdm(numbers, "timing", options.frames, unit="frame", disable=None),
+    )
+    if options.result:
+        write_result(options.result, "lehrnet bench BUNDLE --video FILE", {"tracking": facts})
+    print(json.dumps(facts, indent=2) if options.json else describe(facts))
     return 0
 
 

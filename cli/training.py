@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,23 +23,31 @@ from .command import (
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=["synthetic"], help="drawn figures on clutter, with exact labels")
+    parser.add_argument(
+        "kind",
+        choices=["synthetic", "moving"],
+        help="synthetic: drawn figures on clutter, with exact labels; moving: a video of figures that cross, leave and "
+        "come back, with exact identities",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="COCO data folder to write")
-    parser.add_argument("--images", type=int, default=200, help="number of images (%(default)s)")
+    parser.add_argument("--images", type=int, default=200, help="number of images or frames (%(default)s)")
+    parser.add_argument("--people", type=int, default=4, help="for moving: number of figures (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def _data(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from ..pose.moving import write_moving
     from ..pose.synthetic import write_synthetic
 
-    people = write_synthetic(
-        options.out,
-        options.images,
-        options.seed,
-        lambda numbers: tqdm(numbers, "drawing", unit="image", disable=None),
-    )
+    def progress(numbers: Iterable[int]) -> Iterable[int]:
+        return tqdm(numbers, "drawing", unit="image", disable=None)
+
+    if options.kind == "moving":
+        people = write_moving(options.out, options.images, options.people, options.seed, progress)
+    else:
+        people = write_synthetic(options.out, options.images, options.seed, progress)
     print(f"{options.out}: {people} people in {options.images} images")
     return 0
 
@@ -152,7 +161,15 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="a bundle, a checkpoint (.safetensors) or an ONNX file; default: the shipped weights",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="COCO or MPII data folder")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", type=Path, metavar="FOLDER", help="COCO or MPII data folder")
+    what.add_argument(
+        "--tracks",
+        type=Path,
+        nargs=2,
+        metavar=("TRUTH", "FOUND"),
+        help="identities instead: tracks.json of `data moving`, and the JSON lines of `predict --track`",
+    )
     parser.add_argument(
         "--boxes",
         default="gt",
@@ -175,6 +192,26 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    return _evaluate_tracks(options) if options.tracks else _evaluate_keypoints(options)
+
+
+def _evaluate_tracks(options: argparse.Namespace) -> int:
+    from ..benchmarks.results import write_result
+    from ..files import refuse_inputs
+    from ..pose.metrics import for_json
+    from ..pose.tracks import read_tracks, track_metrics
+
+    refuse_inputs({"--result": options.result}, options.tracks)
+    truth, found = map(read_tracks, options.tracks)
+    figures = for_json(track_metrics(truth, found))
+    if options.result:
+        write_result(options.result, "lehrnet evaluate --tracks TRUTH FOUND", {"tracks": figures})
+    table = "\n".join(f"{name:10} {figure:.4g}" for name, figure in figures.items() if figure is not None)
+    print(json.dumps(figures) if options.json else table)
+    return 0
+
+
+def _evaluate_keypoints(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..benchmarks.results import write_result

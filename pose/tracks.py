@@ -116,7 +116,7 @@ def track_metrics(truth: Sequence[TracksFrame], found: Sequence[TracksFrame]) ->
     kept = sum(together[pair] for pair in best_pairs(together))
     misses, false = people - hits, given - hits
     return {
-        "idf1": 2 * kept / (people + given) if people + given else 1.0,
+        "idf1": float(2 * kept / (people + given)) if people + given else 1.0,
         "mota": 1 - (misses + false + switches) / people if people else float("nan"),
         "switches": switches,
         "misses": misses,

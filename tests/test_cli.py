@@ -207,3 +207,16 @@ def test_a_size_contradicts_no_checkpoint_of_ours(tiny_bundle: Path, tmp_path: P
     assert "trained at 64x64; leave --size out" in failure(capsys, *arguments, "--size", "128x96")
     assert "leave --decode out" in failure(capsys, *arguments, "--decode", "dark")
     assert not (tmp_path / "bundle").exists()
+
+
+def test_drawn_figures_that_move_are_evaluated_by_their_identities(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "moving"
+    assert main(["data", "moving", "--out", str(out), "--images", "3", "--people", "2"]) == 0
+    truth = str(out / "tracks.json")
+    assert main(["evaluate", "--tracks", truth, truth, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (figures["idf1"], figures["switches"], figures["true_ids"]) == (1, 0, 2)
+    assert "would overwrite one of the inputs" in failure(
+        capsys, "evaluate", "--tracks", truth, truth, "--result", truth
+    )
+    assert "no file at" in failure(capsys, "evaluate", "--tracks", truth, tmp_path / "none.jsonl")

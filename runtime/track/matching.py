@@ -41,9 +41,9 @@ def oks_between(first: Points, second: Points, skeleton: Skeleton) -> NDArray[np
     return (similar * weights).sum(-1) / weights.sum(-1)
 
 
-def match_greedily(similarity: NDArray[np.float64], threshold: float) -> list[tuple[int, int]]:
-    """Pairs (row, column) by falling similarity (N, M), each row and column once, none below `threshold`."""
-    left = np.where(similarity >= threshold, similarity, -np.inf)
+def match_greedily(similarity: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs (row, column) by falling similarity (N, M), each row and column once; -inf is never matched."""
+    left = similarity.copy()
     pairs = []
     while left.size and np.isfinite(left.max()):
         row, column = (int(place) for place in np.unravel_index(left.argmax(), left.shape))

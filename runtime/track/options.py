@@ -49,6 +49,8 @@ class TrackerOptions:
     """Of two poses that are more similar than this one is dropped."""
     match_distance: float = 3.0
     """Farthest that a person who was lost may be found again, in standard deviations of the predicted position."""
+    match_noise: float = 0.15
+    """Standard deviation of the position at which a person who was lost is found again."""
     position_noise: float = 0.03
     """Standard deviation of a measured position."""
     agility: float = 1.0

@@ -95,7 +95,8 @@ class TrackState:
         owners = np.full(len(found), NOBODY, np.intp)
         if self.people and len(found):
             alike = iou(found, np.stack([person.box for person in self.people]))
-            for detection, row in match_greedily(alike - self._doubts(), self.options.match_iou):
+            enough = alike >= self.options.match_iou
+            for detection, row in match_greedily(np.where(enough, alike - self._doubts(), -np.inf)):
                 owners[detection] = row
         return owners
 
@@ -183,22 +184,25 @@ class TrackState:
         sure, doubts = np.array([person.sure for person in self.people]), self._doubts()
         pairs: list[tuple[int, int]] = []
 
-        def match(similarity: NDArray[np.float64], threshold: float) -> None:
+        def match(similarity: NDArray[np.float64], enough: NDArray[np.bool_]) -> None:
+            possible = np.where(enough, similarity - doubts, -np.inf)
             for pose, track in pairs:
-                similarity[pose], similarity[:, track] = -np.inf, -np.inf
-            pairs.extend(match_greedily(similarity, threshold))
+                possible[pose], possible[:, track] = -np.inf, -np.inf
+            pairs.extend(match_greedily(possible))
 
-        match(oks_between(found, people, self._skeleton) - doubts, options.match_oks)
-        match(iou(boxes_of(found), boxes_of(people)) - doubts, options.match_iou)
-        match((owners[:, None] == np.arange(len(people))).astype(np.float64), 1.0)
+        by_joints, by_boxes = oks_between(found, people, self._skeleton), iou(boxes_of(found), boxes_of(people))
+        match(by_joints, by_joints >= options.match_oks)
+        match(by_boxes, by_boxes >= options.match_iou)
+        match(by_boxes, owners[:, None] == np.arange(len(people)))
         if (detected[:, None] & ~sure).any():
-            match(np.where(detected[:, None] & ~sure, -self._distances(found), -np.inf), -options.match_distance)
+            distances = self._distances(found)
+            match(-distances, detected[:, None] & ~sure & (distances <= options.match_distance))
         return pairs
 
     def _distances(self, found: Points) -> NDArray[np.float64]:
         """Distances (N, M) of poses (N, K, 3) from the tracks, in standard deviations of place and size."""
         places, sizes = [centre_of(points) for points in found], sizes_of(boxes_of(found))
-        noise = self.options.position_noise
+        noise = self.options.match_noise
         away = [[person.motion.distance(place, person.size, noise) for person in self.people] for place in places]
         grown = np.log(sizes[:, None] / np.array([person.size for person in self.people])) / self.options.size_noise
         return np.hypot(np.array(away), grown)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lehrnet.pose.moving import RATE, people_at, scene, walkers, write_moving
+from lehrnet.pose.overlap import iou
 from lehrnet.pose.tracks import TracksFrame, best_pairs, read_tracks, track_metrics, write_tracks
 
 BOXES = np.array([[0.0, 0, 10, 20], [100, 0, 110, 20]])
@@ -88,3 +89,24 @@ def test_the_same_seed_draws_the_same_video(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert len(read_tracks(tmp_path / "a" / "tracks.json")) == 2
     assert scene().shape == (720, 1280, 3)
+
+
+def test_the_metrics_are_those_of_motmetrics() -> None:
+    motmetrics = pytest.importorskip("motmetrics", reason="motmetrics is not installed: pip install 'lehrnet[metrics]'")
+    rng = np.random.default_rng(0)
+    truth, found, seen = [], [], motmetrics.MOTAccumulator(auto_id=True)
+    for frame in range(60):
+        centres = np.array([(100 + 6 * frame, 200), (460 - 6 * frame, 210), (300, 400.0)])
+        boxes = np.concatenate((centres - 40, centres + 40), axis=1)
+        guess = boxes + rng.normal(0, 6, boxes.shape)
+        ids = np.array([1, 2, 3]) if frame < 30 else np.array([2, 1, 3 + (frame > 45)])
+        kept = rng.random(3) > 0.2
+        truth.append(TracksFrame(frame, frame / 30, np.array([1, 2, 3]), boxes))
+        found.append(TracksFrame(frame, frame / 30, ids[kept], guess[kept]))
+        distances = 1 - np.array(iou(boxes, guess[kept]))
+        seen.update([1, 2, 3], ids[kept], np.where(distances <= 0.5, distances, np.nan))
+    theirs = motmetrics.metrics.create().compute(seen, metrics=["idf1", "mota", "num_switches"], name="a").iloc[0]
+    ours = track_metrics(truth, found)
+    assert ours["idf1"] == pytest.approx(theirs["idf1"], abs=1e-9)
+    assert ours["mota"] == pytest.approx(theirs["mota"], abs=1e-9)
+    assert ours["switches"] == theirs["num_switches"]

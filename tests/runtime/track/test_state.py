@@ -176,6 +176,6 @@ def test_similarity_is_one_for_the_same_pose_and_falls_with_distance() -> None:
 
 
 def test_greedy_matching_takes_the_best_first_and_each_once() -> None:
-    assert match_greedily(np.array([[0.9, 0.8], [0.85, 0.1]]), 0.3) == [(0, 0)]
-    assert match_greedily(np.array([[0.9, 0.8], [0.85, 0.4]]), 0.3) == [(0, 0), (1, 1)]
-    assert match_greedily(np.empty((0, 3)), 0.3) == []
+    assert match_greedily(np.array([[0.9, 0.8], [0.85, -np.inf]])) == [(0, 0)]
+    assert match_greedily(np.array([[0.9, 0.8], [0.85, 0.4]])) == [(0, 0), (1, 1)]
+    assert match_greedily(np.empty((0, 3))) == []
