@@ -24,7 +24,8 @@ COMMANDS = (
     *measuring.COMMANDS,
 )
 JOBS = {
-    "train a network and export its bundle": ("data", "pack", "train", "finetune", "export", "import", "build-engine"),
+    "train a network": ("data", "pack", "train", "finetune"),
+    "make its bundle": ("export", "import", "build-engine", "extract"),
     "check it": ("verify", "evaluate", "doctor"),
     "run it": ("predict", "demo"),
     "measure it": ("info", "bench", "tune"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lehrnet.cli import COMMANDS, main
+from lehrnet.cli import COMMANDS, JOBS, main
 from lehrnet.runtime.bundle import Artefact, open_bundle, write_manifest
 
 
@@ -220,3 +220,8 @@ def test_drawn_figures_that_move_are_evaluated_by_their_identities(tmp_path: Pat
         capsys, "evaluate", "--tracks", truth, truth, "--result", truth
     )
     assert "no file at" in failure(capsys, "evaluate", "--tracks", truth, tmp_path / "none.jsonl")
+
+
+def test_every_command_stands_under_one_job_of_the_help() -> None:
+    listed = [name for names in JOBS.values() for name in names]
+    assert sorted(listed) == sorted(command.name for command in COMMANDS)
