@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from .command import (
@@ -96,6 +97,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", type=Path, metavar="CHECKPOINT", help="initial weights; --network may add EMA to them"
     )
+    parser.add_argument(
+        "--teacher", type=Path, metavar="CHECKPOINT|BUNDLE", help="a trained network whose heatmaps join the loss"
+    )
+    parser.add_argument("--teach", type=number, metavar="X", help="the teacher's share of the loss (0.5)")
     parser.add_argument("--resume", action="store_true", help="resume the run in --out")
     parser.add_argument("--time-budget", type=number, metavar="MINUTES", help="fit the schedule into this time")
     add_device(parser)
@@ -119,10 +124,16 @@ def _train(options: argparse.Namespace) -> int:
     keep_pages()
 
     from ..training.run import Request, recipe_named, train
+    from ..training.teacher import DEFAULT_TEACH
     from ..training.trainer import Run
+    from .teaching import open_teacher
 
     recipe = recipe_named(options.recipe)
     changes = {name: value for name in ("epochs", "batch") if (value := getattr(options, name)) is not None}
+    if options.teach is not None and options.teacher is None:
+        raise ValueError(f"--teach is {options.teach}, but nobody teaches: name a --teacher")
+    if options.teacher is not None:
+        changes["teach"] = DEFAULT_TEACH if options.teach is None else options.teach
     if options.lr is not None:
         changes["learning_rate"] = options.lr
     if options.size:
@@ -135,6 +146,7 @@ def _train(options: argparse.Namespace) -> int:
         mix=options.mix,
         split=options.split,
         skeleton=skeleton_of(options),
+        teacher=None if options.teacher is None else partial(open_teacher, options.teacher),
         resume=options.resume,
         tensorboard=options.tensorboard,
     )

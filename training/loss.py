@@ -1,4 +1,4 @@
-"""The paper's loss (Eq. 1), and an optional cross-entropy term for faster convergence."""
+"""The paper's loss (Eq. 1), an optional cross-entropy term for faster convergence, and a teacher's share."""
 
 from torch import Tensor
 
@@ -17,3 +17,12 @@ def heatmap_loss(found: Tensor, wanted: Tensor, weights: Tensor, peak: float = 0
         target = (SHARPNESS * wanted).flatten(2).softmax(2)
         losses = losses - peak * (target * (SHARPNESS * found).flatten(2).log_softmax(2)).sum(2)
     return (losses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def taught_loss(labels: Tensor, found: Tensor, taught: Tensor, sure: Tensor, teach: float) -> Tensor:
+    """The labels' loss and the teacher's, which has the share `teach`.
+
+    The teacher's is the mean squared error to its heatmaps (N, K, h, w), each joint weighed by how sure it is (N, K),
+    whether the joint has a label or not.
+    """
+    return (1 - teach) * labels + teach * heatmap_loss(found, taught, sure)

@@ -28,6 +28,8 @@ class Recipe:
     """Decay of the moving average of weights that is validated and kept; 0 keeps the last weights."""
     peak: float = 0.0
     """Weight of the loss's second term (`loss.heatmap_loss`), which the paper does not have."""
+    teach: float = 0.0
+    """Share of a teacher in the loss; 0 without one."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -35,7 +37,7 @@ class Recipe:
             raise ValueError(f"{self.epochs} epochs, batch {self.batch}, rate {self.learning_rate}: expected positive")
         if self.schedule not in ("steps", "cosine"):
             raise ValueError(f"schedule is {self.schedule!r}, expected 'steps' or 'cosine'")
-        for name in ("warm_up", "average"):
+        for name in ("warm_up", "average", "teach"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0 and less than 1")
         for name in ("weight_decay", "peak"):

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from .batches import Batches
 from .pack import Pack, Packed, read_pack, stored_size, write_pack
 from .processes import Processes, processes
 from .recipe import RECIPES, Recipe
+from .teacher import Teacher
 from .trainer import BEST, LAST, LOG, STATE, Report, Run, Trainer
 from .validate import FIGURE
 
@@ -53,6 +54,8 @@ class Request:
     """Split of the data folders; None: the one whose name begins with "train"."""
     skeleton: Skeleton | None = None
     """None: that of the data."""
+    teacher: Callable[[torch.device, bool], Teacher] | None = None
+    """Opens the teacher of a recipe with a share of `teach`: on a device, and in mixed precision or not."""
     resume: bool = False
     tensorboard: bool = False
 
@@ -140,7 +143,9 @@ def _trainer(request: Request, run: Run, device: torch.device, team: Processes) 
     network = _network(request, start, spec.skeleton)
     people = Batches(pack.take(~pack.held_out), spec, device, seed=run.seed, mix=request.mix)
     held_out = Batches(pack.take(pack.held_out), spec, device, seed=run.seed) if pack.held_out.any() else None
-    return Trainer(network, replace(request.recipe, spec=spec), people, held_out, run, processes=team)
+    mixed = run.bf16 or device.type == "cuda"
+    teacher = None if request.teacher is None else request.teacher(device, mixed)
+    return Trainer(network, replace(request.recipe, spec=spec), people, held_out, run, processes=team, teacher=teacher)
 
 
 def _watched(trainer: Trainer, request: Request) -> float:

@@ -22,10 +22,11 @@ from ..parsing import parse, printable
 from ..pose.metrics import for_json
 from .batches import Batch, Batches
 from .fused_blocks import fuse
-from .loss import heatmap_loss
+from .loss import heatmap_loss, taught_loss
 from .processes import Processes
 from .recipe import Recipe, is_whole
 from .state import naming_state, read_state
+from .teacher import Teacher
 from .validate import FIGURE, MIN_SCORE, held_out_metrics
 
 STATE, LAST, BEST, LOG = "state.pt", "last.safetensors", "best.safetensors", "log.jsonl"
@@ -98,9 +99,15 @@ class Trainer:
         run: Run,
         *,
         processes: Processes | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.recipe, self.people, self.held_out, self.run = recipe, people, held_out, run
-        self.processes = processes or Processes()
+        self.processes, self.teacher = processes or Processes(), teacher
+        if (teacher is None) != (recipe.teach == 0):
+            raise ValueError(
+                f"the recipe's teach is {recipe.teach}, but there is {'no' if teacher is None else 'a'} teacher"
+            )
+        self._lesson = None if teacher is None else teacher.lesson(recipe.spec)
         self.device = people.device
         pieces = self.processes.count * run.accumulate
         if recipe.batch % pieces:
@@ -205,7 +212,7 @@ class Trainer:
             with self._synchronized(number == self.run.accumulate):
                 with self._mixed_precision():
                     found = self._forward(piece.crops.contiguous(memory_format=torch.channels_last))
-                loss = heatmap_loss(found, piece.heatmaps, piece.weights, self.recipe.peak) / self.run.accumulate
+                loss = self._loss(found, piece) / self.run.accumulate
                 loss.backward()
             total += loss.detach()
         value = float(total)
@@ -218,6 +225,12 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.network)
         return value
+
+    def _loss(self, found: Tensor, piece: Batch) -> Tensor:
+        loss = heatmap_loss(found, piece.heatmaps, piece.weights, self.recipe.peak)
+        if self._lesson is None:
+            return loss
+        return taught_loss(loss, found, *self._lesson(piece.crops), self.recipe.teach)
 
     def _synchronized(self, last: bool) -> AbstractContextManager[Any]:
         """Processes exchange gradients once a step: at its last piece."""
@@ -235,7 +248,8 @@ class Trainer:
     def _identity(self) -> str:
         """What must be the same when a run is resumed."""
         recipe, network = asdict(self.recipe), asdict(self.network.config)
-        return json.dumps({**recipe, **network, "seed": self.run.seed, "people": self.people.epoch_people})
+        taught = {} if self.teacher is None else {"teacher": self.teacher.digest}
+        return json.dumps({**recipe, **network, **taught, "seed": self.run.seed, "people": self.people.epoch_people})
 
     def _save(self, figures: dict[str, float] | None) -> None:
         """Write the state last: a run that is killed before comes here again and writes the same."""
