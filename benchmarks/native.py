@@ -1,6 +1,7 @@
 """Our CPU engine against ONNX Runtime, in one interleaved run on one thread, and what share of the machine it reaches.
 
 python -m lehrnet.benchmarks.native --out benchmarks/results/native_cpu.json
+python -m lehrnet.benchmarks.native --int8 --out benchmarks/results/native_int8_cpu.json
 
 On one thread the time is the thread's own on the processor: what other programs take of a shared machine is not in it,
 what they take of its caches and of the core's other half is.
@@ -11,6 +12,7 @@ import os
 import re
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,11 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..calibration.graph import read_graph
+from ..calibration.steps import Steps, operator_steps
+from ..calibration.units import convs_of, quantizable_units
 from ..export.fused import fuse_attention
 from ..export.graph import export_module
-from ..export.native import NATIVE, native_bytes
+from ..export.native import NATIVE, NATIVE_INT8, native_bytes
 from ..model.forms import deploy
-from ..model.network import create_model
+from ..model.network import PoseNetwork, create_model
 from ..pose.spec import COCO
 from ..runtime.backends.operators import operators_library
 from ..runtime.devices import cpu_fact
@@ -61,6 +66,43 @@ def measure(
         for engine in engines.values():
             engine.close()
     return {"threads": threads, "rounds": rounds, "input_size": SIZE, "by_batch": by_batch, "steps": steps}
+
+
+def measure_int8(
+    door: Door, instructions: tuple[str, ...], batches: tuple[int, ...], rounds: int, threads: int
+) -> dict[str, Any]:
+    """INT8 against FP32 in our engine, for every set of instructions a race of the two by themselves."""
+    torch.manual_seed(0)
+    network = create_model("lehrnet_w32").eval()
+    packed = {NATIVE: native_bytes(network), NATIVE_INT8: native_bytes(network, _any_steps(network))}
+    by_set: dict[str, Any] = {}
+    for name in instructions:
+        by_batch, steps = {}, {}
+        for batch in batches:
+            crops = np.random.default_rng(0).standard_normal((batch, 3, *SIZE), dtype=np.float32)
+            engines = {
+                artefact: DoorEngine(door, content, SIZE, name, max_batch=batch, threads=threads)
+                for artefact, content in packed.items()
+            }
+            timed = by_the_thread if threads == 1 else by_the_clock
+            runs = {artefact: partial(engine.run, crops) for artefact, engine in engines.items()}
+            result = race(runs, NATIVE, rounds, timed=timed)
+            by_batch[str(batch)] = {"milliseconds": result.milliseconds, "speed_up": result.speed_up}
+            for artefact, engine in engines.items():
+                if batch == 1:
+                    steps[artefact] = _shares(door, engine, name, crops, rounds)
+                engine.close()
+        by_set[name] = {"by_batch": by_batch, "steps": steps}
+    return {"threads": threads, "rounds": rounds, "input_size": SIZE, "by_set": by_set}
+
+
+def _any_steps(network: PoseNetwork) -> dict[str, Steps]:
+    """Steps of all units as if every map reached to 1: what they are does not change the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fp32.onnx"
+        export_module(deploy(network, SIZE), SIZE, path)
+        graph = read_graph(path)
+    return operator_steps(graph, convs_of(quantizable_units(graph)), defaultdict(lambda: 1.0))
 
 
 def by_the_thread(run: Callable[[], object]) -> float:
@@ -116,6 +158,20 @@ def _shares(door: Door, engine: DoorEngine, instructions: str, crops: Any, round
     }
 
 
+def _print_int8(figures: dict[str, Any]) -> None:
+    for name, result in figures["by_set"].items():
+        print(f"{name}, {figures['threads']} threads, {figures['rounds']} interleaved rounds")
+        for batch, race_of in result["by_batch"].items():
+            taken, faster = race_of["milliseconds"], race_of["speed_up"][NATIVE_INT8]
+            times = ", ".join(f"{artefact} {each['p50']:.1f} ms" for artefact, each in taken.items())
+            print(f"  batch {batch}: {times}, {faster['p50']:.2f} times ({faster['p10']:.2f} to {faster['p90']:.2f})")
+        if result["steps"]:
+            for kind, step in result["steps"][NATIVE]["kinds"].items():
+                whole = result["steps"][NATIVE_INT8]["kinds"][kind]
+                times = f"{step['milliseconds']:8.3f} ms {whole['milliseconds']:8.3f} ms"
+                print(f"  {kind:20} {times} {whole['gmacs']:6.1f} GMAC/s")
+
+
 def _print(figures: dict[str, Any]) -> None:
     for batch, result in figures["by_batch"].items():
         print(f"batch {batch}, {figures['threads']} threads, {figures['rounds']} interleaved rounds")
@@ -139,20 +195,24 @@ def main() -> None:
     parser.add_argument("--batch", default="1,8", help="comma-separated (%(default)s)")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--int8", action="store_true", help="INT8 against FP32 in our engine, and nothing else")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     door = Door(options.door)
     usable = [name for name in door.instructions() if name != "plain"] or ["plain"]
+    if not options.int8:  # of floats these do nothing that their namesakes do not
+        usable = [name for name in usable if not name.endswith("vnni")]
     names = options.instructions.split(",") if options.instructions else usable
     batches = tuple(int(batch) for batch in options.batch.split(","))
-    figures = measure(door, tuple(names), batches, options.rounds, options.threads)
+    measured = measure_int8 if options.int8 else measure
+    figures = measured(door, tuple(names), batches, options.rounds, options.threads)
     figures["load_average"] = round(os.getloadavg()[0], 1)
     figures["cpu_flags"] = [
         flag for flag in (cpu_fact("flags") + cpu_fact("Features")).split() if re.match("avx|fma|amx|asimd", flag)
     ]
-    _print(figures)
+    (_print_int8 if options.int8 else _print)(figures)
     if options.out:
-        write_result(options.out, "python -m lehrnet.benchmarks.native", figures)
+        write_result(options.out, f"python -m lehrnet.benchmarks.native{' --int8' if options.int8 else ''}", figures)
 
 
 if __name__ == "__main__":

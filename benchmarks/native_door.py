@@ -18,6 +18,22 @@ BUILT = Path(__file__).resolve().parents[1] / "build" / "embed" / "native" / "li
 
 
 @dataclass(frozen=True)
+class IntegerOperator:
+    """A 3x3 operator in INT8, dense or an LConv, as docs/native-format.md has it."""
+
+    weight: NDArray[np.int8]
+    """(N, C, 3, 3), or (N, C) of an LConv's pointwise conv."""
+    factors: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    steps: tuple[float, float]
+    """What steps of the input and of a partial conv's output are worth."""
+    partial: NDArray[np.int8] | None = None
+    """(C/4, C/4, 3, 3); None: dense."""
+    partial_factors: NDArray[np.float32] | None = None
+    stride: int = 1
+
+
+@dataclass(frozen=True)
 class StepTime:
     """A step of a run for one person."""
 
@@ -45,6 +61,25 @@ class Door:
         """The sets of instructions that this machine has, the best first."""
         self.library.native_instructions()
         return self.words().split()
+
+    def run_operator(
+        self, operator: IntegerOperator, maps: NDArray[np.float32], instructions: str
+    ) -> NDArray[np.float32]:
+        """Maps (N, H, W, out) of maps (N, H, W, in) that are never below 0, by the engine's kernels alone."""
+        people, height, width, channels = maps.shape
+        outputs, stride = len(operator.weight), operator.stride
+        sizes = np.array([people, height, width, channels, outputs, stride], np.int32)
+        found = np.full((people, height // stride, width // stride, outputs), np.nan, np.float32)
+        arrays = (operator.weight, operator.factors, operator.partial, operator.partial_factors, operator.bias)
+        kept = [None if array is None else np.ascontiguousarray(array) for array in arrays]
+        steps = np.array(operator.steps, np.float32)
+        self.library.native_operator(
+            instructions.encode(),
+            _pointer(sizes),
+            *(None if array is None else _pointer(array) for array in kept),
+            *(_pointer(steps), _pointer(_contiguous(maps)), _pointer(found)),
+        )
+        return found
 
     def peak(self, instructions: str, rounds: int) -> float:
         """Multiply-adds a second that a core reaches: the most of some rounds."""

@@ -13,6 +13,8 @@ from ..runtime.devices import device_name
 from ..runtime.session import Session, Trust, open_artefact
 from .interleave import race
 
+INT8_CPU = "int8_cpu"
+
 
 def tune(
     root: Path,
@@ -26,6 +28,7 @@ def tune(
 ) -> dict[str, Any]:
     """Time every graph and engine of a precision, and store the fastest in the bundle under this device's name.
 
+    INT8 for CPUs (`int8_cpu`) races with what is exact: where it is not faster, it is not the fastest.
     Artefacts that cannot be opened here are reported with the reason. ValueError if none has that precision.
     """
     if batch < 1:
@@ -61,15 +64,21 @@ def describe(facts: dict[str, Any]) -> str:
 
 
 def _candidates(bundle: Bundle, precision: str) -> list[str]:
-    found = [
-        name
-        for name, artefact in bundle.artefacts.items()
-        if name != WEIGHTS and artefact.precision == precision and artefact.output == "heatmaps"
-    ]
+    found = _of_precision(bundle, precision)
+    if precision == INT8_CPU and found:
+        return found + [name for name in _of_precision(bundle, "fp32") if bundle.artefacts[name].form != "engine"]
     if not found:
         there = sorted({artefact.precision for artefact in bundle.artefacts.values()})
         raise ValueError(f"{bundle.root} has nothing of precision {precision!r}; it has {', '.join(there)}")
     return found
+
+
+def _of_precision(bundle: Bundle, precision: str) -> list[str]:
+    return [
+        name
+        for name, artefact in bundle.artefacts.items()
+        if name != WEIGHTS and artefact.precision == precision and artefact.output == "heatmaps"
+    ]
 
 
 def _torch_forms(precision: str, device: str) -> list[str]:

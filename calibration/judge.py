@@ -8,7 +8,7 @@ from onnx import ModelProto
 
 from ..pose.drift import Comparison, Drift
 from ..pose.spec import PoseSpec
-from ..runtime.session import open_session
+from ..runtime.session import Session, open_session
 from .samples import Sample
 
 BATCH = 16
@@ -25,11 +25,15 @@ class Judge:
 
     def __call__(self, model: ModelProto, batches: int | None = None) -> Drift:
         """Run a graph over all people, or over the first `batches` batches, by ONNX Runtime on the CPU."""
-        comparison = Comparison(self.spec)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "judged.onnx"
             onnx.save(model, str(path))
             session = open_session(path, "cpu")
+        return self.drift_of(session, batches)
+
+    def drift_of(self, session: Session, batches: int | None = None) -> Drift:
+        """Likewise of a network in any form."""
+        comparison = Comparison(self.spec)
         for batch, expected in zip(self.batches[:batches], self._expected[:batches], strict=True):
             comparison.update(expected, session.run(batch[0]), batch)
         return comparison.drift()

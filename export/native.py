@@ -72,7 +72,7 @@ def native_tensors(network: PoseNetwork, steps: Mapping[str, Steps] | None = Non
             yield from map(_little, _attention(module))
         elif path in left:
             inside.update(module.modules())
-            yield from _integer_operator(module, left.pop(path))
+            yield from integer_operator(module, left.pop(path))
         elif isinstance(module, nn.Conv2d):
             yield from _floating_conv(module)
     if left:
@@ -83,7 +83,7 @@ def _floating_conv(conv: nn.Conv2d) -> Iterator[NDArray[np.float32]]:
     yield from (_little(tensor) for tensor in (conv.weight, conv.bias) if tensor is not None)
 
 
-def _integer_operator(module: nn.Module, steps: Steps) -> Iterator[NDArray[Any]]:
+def integer_operator(module: nn.Module, steps: Steps) -> Iterator[NDArray[Any]]:
     """An operator in INT8; of an LConv that narrows only the pointwise conv, whose result may be below 0."""
     match module:
         case LConv(narrows=True):

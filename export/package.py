@@ -23,6 +23,7 @@ from .card import write_card
 from .fused import fuse_attention
 from .graph import export_network, opset, tool_versions
 from .native import NATIVE, write_native
+from .native_int8 import write_native_int8
 from .precisions import GRAPHS, PRECISIONS, PrecisionWriter, WrittenGraph
 from .verify import verify_bundle
 from .whole import check_whole, write_whole
@@ -102,7 +103,7 @@ def export_bundle(
         inexact = [name for name in names if name not in artefacts]
         if inexact:
             writer = PrecisionWriter(folder / "fp32.onnx", checkpoint.spec, calibration, ranges_beside(out), progress)
-            artefacts |= {name: saved(folder, name, writer.write(GRAPHS[name].precision)) for name in inexact}
+            artefacts |= {name: _write_inexact(folder, name, checkpoint, writer) for name in inexact}
             if crops is None and writer.judge is not None:
                 crops = writer.judge.batches
         variant = variant_name(checkpoint.network.config)
@@ -155,6 +156,14 @@ def _write_exact(folder: Path, checkpoint: Checkpoint, names: Iterable[str]) -> 
         else:
             artefacts[name] = saved(folder, name, PrecisionWriter(path, spec, None, path).write(kind.precision))
     return artefacts
+
+
+def _write_inexact(folder: Path, name: str, checkpoint: Checkpoint, writer: PrecisionWriter) -> Artefact:
+    """Write what is not an equal form of FP32 or FP16."""
+    if not GRAPHS[name].native:
+        return saved(folder, name, writer.write(GRAPHS[name].precision))
+    path = folder / f"{name}{GRAPHS[name].suffix}"
+    return _artefact(path, name, write_native_int8(writer, checkpoint, path))
 
 
 def _wholes(bundle: Bundle) -> dict[str, Artefact]:

@@ -1,11 +1,11 @@
 """Graphs in FP16, BF16 and INT8 made from an FP32 graph, with what was measured on the way."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import onnx
 from onnx import ModelProto
@@ -17,7 +17,6 @@ from ..calibration.budget import (
     Budget,
     Int8Choice,
     Search,
-    UnitSelection,
     pareto,
     search,
 )
@@ -33,10 +32,11 @@ from ..runtime.backends.operators import lacks_library
 from ..runtime.bundle import IN_ENGINES_ONLY, NATIVE, Requirement
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8_cpu"]
-"""int8 is for TensorRT: symmetric Q/DQ, the rest in FP16. int8_cpu is for ONNX Runtime's CPU: uint8 activations, the
-rest in FP32."""
+"""int8 is for TensorRT: symmetric Q/DQ, the rest in FP16. int8_cpu is for CPUs, the rest in FP32: ONNX Runtime's graph
+has uint8 activations, our own engine's packed network those of `calibration.steps`."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class GraphKind:
     fused: bool = False
     """Whether EMA is a custom operator (module `fused`): an equal form."""
     native: bool = False
-    """Whether it is a packed network for our own CPU engine (module `native`), no graph: an equal form."""
+    """Whether it is a packed network for our own CPU engine (module `native`), no graph: of FP32 an equal form."""
     requires: tuple[Requirement, ...] = ()
 
     @property
     def equal_form(self) -> bool:
         """Whether it computes the same function as the plain graph of its precision."""
-        return self.fused or self.native or self.dense_from is not None
+        return self.fused or self.dense_from is not None or (self.native and self.precision == "fp32")
 
     @property
     def suffix(self) -> str:
@@ -76,6 +76,7 @@ GRAPHS: Mapping[str, GraphKind] = {
     "bf16": GraphKind("bf16", requires=("bf16",)),
     "int8": GraphKind("int8"),
     "int8_cpu": GraphKind("int8_cpu"),
+    "native_int8": GraphKind("int8_cpu", native=True, requires=("lehrnet_library",)),
 }
 PRECISIONS = tuple(GRAPHS)
 TABLE_BUDGETS = (0.002, 0.005, 0.01, 0.02)
@@ -146,15 +147,43 @@ class PrecisionWriter:
         return WrittenGraph(model, precision, facts)
 
     def _integer(self, precision: Literal["int8", "int8_cpu"]) -> WrittenGraph:
+        model, measured = self.choose(precision, lambda units: self._built(units, precision), self._judged)
+        return WrittenGraph(model, precision, measured)
+
+    def _judged(self, model: ModelProto) -> Drift:
+        assert self.judge is not None
+        return self.judge(model)
+
+    def choose(
+        self,
+        name: str,
+        built: Callable[[Sequence[str]], T],
+        judged: Callable[[T], Drift],
+        floats: Collection[str] = (),
+    ) -> tuple[T, dict[str, Any]]:
+        """What `built` makes of the fastest mix of units that keeps the budget when it is `judged`; and measurements.
+
+        Units named in `floats` are left out of every mix. Without people to judge on the mix is all units. ValueError
+        without ranges, and if no mix keeps the budget.
+        """
         if self.ranges is None:
-            raise ValueError(f"{precision} needs people to calibrate on: name a data folder with --calibration FOLDER")
+            raise ValueError(f"{name} needs people to calibrate on: name a data folder with --calibration FOLDER")
         if self.judge is None:
             log.warning("no people to judge on: every unit becomes INT8, whatever its accuracy drop")
-            units = [unit.name for unit in quantizable_units(self.graph)]
-            return WrittenGraph(self._built(units, precision), precision, {"int8": self._choice(units).facts()})
-        model, mix, drift = self._within_budget(precision)
-        choice = self._choice(mix.units, self._found)
-        return WrittenGraph(model, precision, {"int8": choice.facts(), "judged": drift.facts()})
+            units = [unit.name for unit in quantizable_units(self.graph) if unit.name not in floats]
+            return built(units), {"int8": self._choice(units).facts()}
+        for mix in reversed(self._found.within(self.budget)):
+            units = [unit for unit in mix.units if unit not in floats]
+            made = built(units)
+            drift = judged(made)
+            if self.budget.kept_by(drift):
+                return made, {"int8": self._choice(units, self._found).facts(), "judged": drift.facts()}
+        closest = self._found.closest(self.budget)
+        ap = "" if closest.ap_drop is None else f" and of {closest.ap_drop:.4f} in AP"
+        raise ValueError(
+            f"no {name} graph keeps the budget ({self.budget}); the closest has a drop of {closest.oks_drop:.4f} "
+            f"in OKS{ap}. Allow more, calibrate on more people, or fine-tune (`lehrnet finetune`)"
+        )
 
     @property
     def budget(self) -> Budget:
@@ -177,29 +206,21 @@ class PrecisionWriter:
             progress=self._progress,
         )
 
-    def _within_budget(self, precision: Literal["int8", "int8_cpu"]) -> tuple[ModelProto, UnitSelection, Drift]:
-        """The fastest mix whose final graph keeps the budget; ValueError if none does."""
-        assert self.judge is not None
-        mixes = self._found.within(self.budget)
-        for mix in reversed(mixes):
-            model = self._built(mix.units, precision)
-            drift = self.judge(model)
-            if self.budget.kept_by(drift):
-                return model, mix, drift
-        closest = self._found.closest(self.budget)
-        ap = "" if closest.ap_drop is None else f" and of {closest.ap_drop:.4f} in AP"
-        raise ValueError(
-            f"no {precision} graph keeps the budget ({self.budget}); the closest has a drop of {closest.oks_drop:.4f} "
-            f"in OKS{ap}. Allow more, calibrate on more people, or fine-tune (`lehrnet finetune`)"
-        )
+    def convs_of(self, units: Collection[str]) -> set[str]:
+        """Names of the convs of the units with these names."""
+        return convs_of(unit for unit in quantizable_units(self.graph) if unit.name in units)
+
+    @cached_property
+    def thresholds(self) -> dict[str, float]:
+        """Clipping threshold of each observed tensor by the calibration's method."""
+        assert self.ranges is not None
+        return self.ranges.thresholds(self.calibration.method)
 
     def _built(self, units: Sequence[str], precision: Literal["int8", "int8_cpu"]) -> ModelProto:
         assert self.ranges is not None
-        chosen = set(units)
-        convs = convs_of(unit for unit in quantizable_units(self.graph) if unit.name in chosen)
-        thresholds = self.ranges.thresholds(self.calibration.method)
         scheme = TENSORRT if precision == "int8" else CPU
-        model = quantize(self.graph, convs, thresholds, self.ranges.non_negative, scheme)
+        non_negative = self.ranges.non_negative
+        model = quantize(self.graph, self.convs_of(units), self.thresholds, non_negative, scheme)
         if precision == "int8_cpu":
             return model
         model = typed(Graph(onnx.shape_inference.infer_shapes(model)), "fp16", self.islands)

@@ -7,6 +7,52 @@ from types import ModuleType
 
 import pytest
 
+from lehrnet.tests.runtime.embed_builds import EMBED, ROOT, run
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The folder of a library without ONNX Runtime, and of our CPU engine's door."""
+    folder = ROOT / "build" / "embed" / "native"
+    run("cmake", "-S", EMBED, "--preset", "native", "-G", "Ninja", "-B", folder)
+    run("cmake", "--build", folder, "--target", "native_door", "lehrnet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def door(built: Path):
+    """Our CPU engine by itself."""
+    from lehrnet.benchmarks.native_door import Door
+
+    return Door(built / "libnative_door.so")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """PyTorch's threads wait for each other: on a busy machine that takes twenty times the work's own time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def network_of(randomized):
+    """Makes networks of a config whose heatmaps are more than their biases."""
+    import torch
+
+    from lehrnet.model import NetworkConfig, PoseNetwork
+
+    def make(config: NetworkConfig) -> PoseNetwork:
+        torch.manual_seed(0)
+        network = randomized(PoseNetwork(config)).eval()
+        torch.nn.init.normal_(network.head.weight, std=0.3)
+        return network
+
+    return make
+
 
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory) -> ctypes.CDLL:

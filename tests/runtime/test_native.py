@@ -1,7 +1,6 @@
 """Our CPU engine against PyTorch: every variant, set of instructions, batch and grid, and files that are damaged."""
 
 import os
-import shutil
 import struct
 from contextlib import closing
 from dataclasses import replace
@@ -26,11 +25,10 @@ from lehrnet.runtime.backends.native import NativeSession  # noqa: E402
 from lehrnet.runtime.backends.operators import ENVIRONMENT  # noqa: E402
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
 from lehrnet.runtime.session import open_artefact  # noqa: E402
-from lehrnet.tests.runtime.embed_builds import EMBED, ROOT, run  # noqa: E402
+from lehrnet.tests.runtime.embed_builds import MARKS  # noqa: E402
+from lehrnet.tests.runtime.native_twins import SMALL, crops_of  # noqa: E402
 
-TOOLS = ("cmake", "ninja", "g++")
 TOLERANCE = 2e-5  # of the heatmaps' greatest value; PyTorch's own single precision is half of it away
-SMALL = NetworkConfig(width=8, units=1, modules=(1, 1, 1))
 ODD_SIZES = ((64, 32), (32, 96))  # the second's coarsest maps are one row
 WIDTHS = {f"width {width}": replace(SMALL, width=width, units=2) for width in (4, 8, 12, 16, 20, 24, 32, 36, 48)}
 KINDS = {
@@ -44,48 +42,7 @@ KINDS = {
     "several modules": replace(SMALL, units=2, modules=(2, 1, 3)),
 }
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"building takes {', '.join(TOOLS)}"),
-]
-
-
-@pytest.fixture(scope="module")
-def built() -> Path:
-    """The folder of a library without ONNX Runtime, and of the engine's door."""
-    folder = ROOT / "build" / "embed" / "native"
-    run("cmake", "-S", EMBED, "--preset", "native", "-G", "Ninja", "-B", folder)
-    run("cmake", "--build", folder, "--target", "native_door", "lehrnet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def door(built: Path) -> Door:
-    return Door(built / "libnative_door.so")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """PyTorch's threads wait for each other: on a busy machine that takes twenty times the work's own time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def network_of(randomized):
-    def make(config: NetworkConfig) -> PoseNetwork:
-        torch.manual_seed(0)
-        network = randomized(PoseNetwork(config)).eval()
-        torch.nn.init.normal_(network.head.weight, std=0.3)  # else the biases alone would make the heatmaps
-        return network
-
-    return make
-
-
-def crops_of(count: int, size: tuple[int, int]) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((count, 3, *size), dtype=np.float32)
+pytestmark = [*MARKS, pytest.mark.usefixtures("one_thread")]
 
 
 def defined(network: PoseNetwork, crops: np.ndarray) -> np.ndarray:

@@ -45,14 +45,15 @@ void damage_and_run(::Source& source, const Bytes& right) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const Bytes light = network({2, 4, 1, 1, 1, 1, 1, 1, 1}), dense = network({2, 4, 1, 1, 1, 1, 0, 0, 0});
+    static const Bytes light = network({2, 4, 1, 1, 1, 1, 1, 1, 1}), dense = network({2, 4, 1, 1, 1, 1, 0, 0, 0}),
+                       of_bytes = network({2, 4, 1, 1, 1, 1, 1, 1, 1}, 2);
     ::Source source{data, size};
     const auto kind = source.take<std::uint8_t>();
     if (kind % 8 == 0) {
         const Bytes bytes(source.data, source.data + source.size);
         open_and_run(bytes.data(), bytes.size());
     } else {
-        damage_and_run(source, kind % 2 ? light : dense);
+        damage_and_run(source, kind % 8 < 3 ? of_bytes : kind % 2 ? light : dense);
     }
     return 0;
 }

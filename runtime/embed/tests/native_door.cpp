@@ -6,6 +6,7 @@
 
 #include "../src/native/engine.h"
 #include "../src/native/instructions.h"
+#include "native_operator.h"
 
 #define DOOR extern "C" __attribute__((visibility("default")))
 
@@ -57,6 +58,19 @@ DOOR int native_time(void* engine, const float* crops, float* heatmaps, int roun
         nanoseconds[count++] = each.nanoseconds;
     }
     return count;
+}
+
+// One 3x3 operator on bytes: `partial` is NULL for a dense one. `sizes`: people, height, width, channels in and out, stride.
+DOOR void native_operator(const char* instructions, const int* sizes, const std::int8_t* weight, const float* factors,
+                          const std::int8_t* partial, const float* partial_factors, const float* bias, const float* steps,
+                          const float* input, float* results) {
+    const auto [people, height, width, in, out, stride] = *reinterpret_cast<const int(*)[6]>(sizes);
+    Spatial spatial;
+    spatial.light = partial != nullptr, spatial.in = in, spatial.out = out;
+    spatial.weight = {nullptr, weight, factors}, spatial.partial = {nullptr, partial, partial_factors};
+    spatial.bias = bias, spatial.step = steps[0], spatial.partial_step = steps[1];
+    run_operator(choose_instructions(instructions), spatial, stride, {people, height, width, in},
+                 {people, height / stride, width / stride, out}, input, results);
 }
 
 // Multiply-adds a second that this processor reaches where nothing else has to be done.

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "../src/failure.h"
@@ -16,24 +17,47 @@ using namespace lehrnet::native;
 using Bytes = std::vector<unsigned char>;
 using Numbers = std::vector<std::uint32_t>;  // joints, width, units, modules of three stages, light_units, light_convs, attention
 
-inline constexpr std::size_t HEADER = 64, ENTRY = 24, ALIGNMENT = 64;
+inline constexpr std::size_t HEADER = 64, ENTRIES[] = {24, 32}, ALIGNMENT = 64;  // entries by version
+inline constexpr std::uint32_t FLOATS = 0, BYTES = 1;                            // types
+
+struct Tensor {
+    Sizes sizes;
+    std::uint32_t type;
+
+    std::size_t bytes() const { return sizes.count() * (type == BYTES ? 1 : sizeof(float)); }
+};
 
 inline std::size_t aligned(std::size_t size) { return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
-// The file of these tensors, whose weights are small and different.
-inline Bytes file_of(const Numbers& config, const std::vector<Sizes>& tensors) {
-    std::size_t total = aligned(HEADER + tensors.size() * ENTRY);
+// One tensor's numbers, small and different.
+inline void fill(unsigned char* at, const Tensor& tensor, std::uint32_t& state) {
+    for (std::uint64_t i = 0; i < tensor.sizes.count(); ++i) {
+        state = state * 1664525 + 1013904223;
+        const float random = static_cast<float>(state >> 8) / (1 << 24) - 0.5f;
+        // One number or two may be what keeps a variance positive, or what steps are worth.
+        const float weight = tensor.sizes.count() <= 2 ? 0.01f : random / 8;
+        if (tensor.type == BYTES) at[i] = static_cast<unsigned char>(static_cast<signed char>(random * 254));
+        else std::memcpy(at + i * sizeof weight, &weight, sizeof weight);
+    }
+}
+
+// The file of these tensors.
+inline Bytes file_of(const Numbers& config, const std::vector<Tensor>& tensors, std::uint32_t version) {
+    const std::size_t entry = ENTRIES[version - 1];
+    std::size_t total = aligned(HEADER + tensors.size() * entry);
     Bytes table;
-    for (const Sizes& each : tensors) {
-        const std::uint32_t sizes[] = {each.out, each.in, each.height, each.width};
+    for (const Tensor& each : tensors) {
+        const std::uint32_t sizes[] = {each.sizes.out, each.sizes.in, each.sizes.height, each.sizes.width};
         const std::uint64_t offset = total;
-        table.resize(table.size() + ENTRY);
-        std::memcpy(table.data() + table.size() - ENTRY, sizes, sizeof sizes);
-        std::memcpy(table.data() + table.size() - sizeof offset, &offset, sizeof offset);
-        total += aligned(each.count() * sizeof(float));
+        unsigned char written[32] = {};
+        std::memcpy(written, sizes, sizeof sizes);
+        std::memcpy(written + 16, &offset, sizeof offset);
+        std::memcpy(written + 24, &each.type, sizeof each.type);
+        table.insert(table.end(), written, written + entry);
+        total += aligned(each.bytes());
     }
     Bytes file(total);
-    const std::uint32_t marks[] = {1, 0x01020304}, count = static_cast<std::uint32_t>(tensors.size());
+    const std::uint32_t marks[] = {version, 0x01020304}, count = static_cast<std::uint32_t>(tensors.size());
     const std::uint64_t size = total;
     std::memcpy(file.data(), "LEHRNETN", 8);
     std::memcpy(file.data() + 8, marks, sizeof marks);
@@ -43,34 +67,47 @@ inline Bytes file_of(const Numbers& config, const std::vector<Sizes>& tensors) {
     if (!table.empty()) std::memcpy(file.data() + HEADER, table.data(), table.size());
     std::uint32_t state = 1;
     std::size_t at = aligned(HEADER + table.size());
-    for (const Sizes& each : tensors) {
-        for (std::uint64_t i = 0; i < each.count(); ++i) {
-            state = state * 1664525 + 1013904223;
-            // A single number may be what keeps a variance positive.
-            const float weight = each.count() == 1 ? 0.01f : (static_cast<float>(state >> 8) / (1 << 24) - 0.5f) / 8;
-            std::memcpy(file.data() + at + i * sizeof weight, &weight, sizeof weight);
-        }
-        at += aligned(each.count() * sizeof(float));
+    for (const Tensor& each : tensors) {
+        fill(file.data() + at, each, state);
+        at += aligned(each.bytes());
     }
     return file;
 }
 
-inline Bytes network(const Numbers& config) {
-    std::vector<Sizes> tensors;
+// What the engine says of a file; empty where it takes it.
+inline std::string words_on(const Bytes& file) {
+    try {
+        Engine(Artefact(file.data(), file.size(), "it"), 32, 32, 1, 1, choose_instructions("plain"));
+    } catch (const lehrnet::Failure& failure) {
+        return failure.what();
+    }
+    return "";
+}
+
+// `version` 2: all that may be of bytes is.
+inline Bytes network(const Numbers& config, std::uint32_t version = 1) {
+    std::vector<Tensor> tensors;
     for (;;) {
-        tensors.push_back({0, 0, 0, 0});
-        const Bytes file = file_of(config, tensors);
-        tensors.pop_back();
-        Sizes wanted{};
-        try {
-            Engine(Artefact(file.data(), file.size(), "it"), 32, 32, 1, 1, choose_instructions("plain"));
-        } catch (const lehrnet::Failure& failure) {
-            const char* const words = std::strstr(failure.what(), "expected ");
-            if (!words || std::sscanf(words, "expected %ux%ux%ux%u", &wanted.out, &wanted.in, &wanted.height, &wanted.width) != 4) {
-                return file_of(config, tensors);  // one is left over: that was all
+        tensors.push_back({{0, 0, 0, 0}, version == 1 ? FLOATS : BYTES});
+        for (;;) {
+            const std::string words = words_on(file_of(config, tensors, version));
+            Tensor& last = tensors.back();
+            Sizes wanted{};
+            const std::size_t at = words.find("expected ");
+            if (words.find("takes floats") != std::string::npos || words.find("expected 0, floats") != std::string::npos) {
+                last.type = FLOATS;
+            } else if (at != std::string::npos && std::sscanf(words.c_str() + at, "expected %ux%ux%ux%u", &wanted.out, &wanted.in,
+                                                              &wanted.height, &wanted.width) == 4) {
+                if (last.sizes.out != 0) break;  // another than the last: this one is right
+                last.sizes = wanted;
+            } else {
+                break;
             }
         }
-        tensors.push_back(wanted);
+        if (tensors.back().sizes.out == 0) {  // one is left over: that was all
+            tensors.pop_back();
+            return file_of(config, tensors, version);
+        }
     }
 }
 

@@ -20,16 +20,18 @@ __attribute__((noinline)) void operator delete(void* memory) noexcept { std::fre
 __attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 int main() {
-    const packed::Bytes file = packed::network({3, 8, 1, 1, 1, 1, 1, 1, 1});
     const std::vector<float> crops(4 * 3 * 64 * 64);
     std::vector<float> heatmaps(4 * 3 * 16 * 16);
-    for (const int threads : {1, 2}) {
-        packed::Engine engine(packed::Artefact(file.data(), file.size(), "it"), 64, 64, 4, threads,
-                              packed::choose_instructions());
-        const long before = allocations;
-        for (const int count : {1, 4, 3, 2}) engine.run(crops.data(), count, heatmaps.data());
-        CHECK(before > 0);
-        CHECK(allocations == before);
+    for (const std::uint32_t version : {1u, 2u}) {
+        const packed::Bytes file = packed::network({3, 8, 1, 1, 1, 1, 1, 1, 1}, version);
+        for (const int threads : {1, 2}) {
+            packed::Engine engine(packed::Artefact(file.data(), file.size(), "it"), 64, 64, 4, threads,
+                                  packed::choose_instructions());
+            const long before = allocations;
+            for (const int count : {1, 4, 3, 2}) engine.run(crops.data(), count, heatmaps.data());
+            CHECK(before > 0);
+            CHECK(allocations == before);
+        }
     }
     return failures;
 }
