@@ -185,7 +185,8 @@ class TrackState:
         sure, named = (np.array([getattr(each, name) for each in self.people], bool) for name in ("sure", "identity"))
         doubts = self._doubts() + np.where(detected[:, None] | (not self._detecting), 0.0, UNSUPPORTED)
         by_joints, by_boxes = oks_between(found, people, self._skeleton), iou(boxes_of(found), boxes_of(people))
-        own, distances = owners[:, None] == np.arange(len(people)), self._distances(found)
+        own = owners[:, None] == np.arange(len(people))
+        distances = np.full(by_boxes.shape, np.inf) if sure.all() else self._distances(found)
         again = detected[:, None] & ~sure & (distances <= options.match_distance)
         pairs: list[tuple[int, int]] = []
         for known in (named, ~named):  # whoever has an identity, even lost, comes before those who may be nobody
