@@ -242,7 +242,7 @@ def _video(options: argparse.Namespace) -> int:
     from ..runtime.detect import PersonDetector
     from ..runtime.estimator import PoseEstimator
 
-    bundle = options.bundles[0] if options.bundles else bundle_or_default(None)
+    bundle = options.bundles[0] if options.bundles else bundle_or_default(None, options.artefacts)
     artefact = options.artefacts.split(",")[0]
     if len(options.bundles) > 1 or "," in options.artefacts:
         raise ValueError("--video measures one artefact of one bundle, and several were given")

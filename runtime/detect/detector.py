@@ -81,7 +81,7 @@ class PersonDetector:
             FileNotFoundError: the file is missing.
             ValueError: it is no ONNX file, of no known family, or knows no people; the message says what was seen.
         """
-        from ..backends.onnx_files import operators_of
+        from ..backends.onnx_files import operators_of, reads_other_files
         from ..backends.onnxruntime import choose_gpu, open_graph
 
         path, options = Path(path), options or DetectorOptions()
@@ -89,6 +89,9 @@ class PersonDetector:
             raise FileNotFoundError(f"no detector at {path}")
         check_threads(threads)
         content = _read(path)
+        with naming(path):
+            if reads_other_files(content):
+                raise ValueError("it keeps tensors in other files; onnx.save(onnx.load(FILE), NEW) puts them inside")
         session = open_graph(path, choose_gpu(device), threads, content=content)
         with naming(path):
             seen = _seen(path, session, operators_of(content))

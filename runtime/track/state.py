@@ -18,8 +18,9 @@ from .person import Person, centre_of
 NOBODY = -1
 VISIBLE, DETECTION, MISSING = 2, 1, 0
 """Ranks of boxes and poses: of two that are alike, the higher one stays."""
-LOST, UNKNOWN = 0.1, 0.2
-"""Taken from the similarity with a track that was not seen in the last frame, or that has no identity yet."""
+LOST, UNKNOWN, UNSUPPORTED = 0.1, 0.2, 0.1
+"""Taken from the similarity with a track that was not seen in the last frame, with one that has no identity yet, and of
+a pose that no detection supports."""
 
 
 @dataclass(frozen=True)
@@ -181,22 +182,24 @@ class TrackState:
         if not self.people or not len(found):
             return []
         people, options = np.stack([person.points for person in self.people]), self.options
-        sure, doubts = np.array([person.sure for person in self.people]), self._doubts()
-        pairs: list[tuple[int, int]] = []
-
-        def match(similarity: NDArray[np.float64], enough: NDArray[np.bool_]) -> None:
-            possible = np.where(enough, similarity - doubts, -np.inf)
-            for pose, track in pairs:
-                possible[pose], possible[:, track] = -np.inf, -np.inf
-            pairs.extend(match_greedily(possible))
-
+        sure, named = (np.array([getattr(each, name) for each in self.people], bool) for name in ("sure", "identity"))
+        doubts = self._doubts() + np.where(detected[:, None] | (not self._detecting), 0.0, UNSUPPORTED)
         by_joints, by_boxes = oks_between(found, people, self._skeleton), iou(boxes_of(found), boxes_of(people))
-        match(by_joints, by_joints >= options.match_oks)
-        match(by_boxes, by_boxes >= options.match_iou)
-        match(by_boxes, owners[:, None] == np.arange(len(people)))
-        if (detected[:, None] & ~sure).any():
-            distances = self._distances(found)
-            match(-distances, detected[:, None] & ~sure & (distances <= options.match_distance))
+        own = owners[:, None] == np.arange(len(people))
+        distances = np.full(by_boxes.shape, np.inf) if sure.all() else self._distances(found)
+        again = detected[:, None] & ~sure & (distances <= options.match_distance)
+        pairs: list[tuple[int, int]] = []
+        for known in (named, ~named):  # whoever has an identity, even lost, comes before those who may be nobody
+            for similarity, enough in (
+                (by_joints, by_joints >= options.match_oks),
+                (by_boxes, by_boxes >= options.match_iou),
+                (by_boxes, own),
+                (-distances, again),
+            ):
+                possible = np.where(enough & known, similarity - doubts, -np.inf)
+                for pose, track in pairs:
+                    possible[pose], possible[:, track] = -np.inf, -np.inf
+                pairs.extend(match_greedily(possible))
         return pairs
 
     def _distances(self, found: Points) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ...pose.crop import Image
+from ...pose.pictures import MAX_PIXELS
 from .frames import Closing, Frame
 
 TIMEOUT_S = 10.0
@@ -37,6 +38,7 @@ class VideoFile(Closing):
         if not self._capture.isOpened():
             self._capture.release()
             raise ValueError(_why_not(path))
+        check_size(self.name, self._capture)
         rate, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.rate = rate if np.isfinite(rate) and 0 < rate <= 1000 else None
         self.count = int(count) if np.isfinite(count) and 0 < count < 1e9 else None
@@ -101,6 +103,14 @@ class _Clock:
             )
         self._before = max(seconds, self._before)
         return self._before
+
+
+def check_size(name: str, capture: cv2.VideoCapture) -> None:
+    """Raise ValueError if frames are announced that no camera takes, before memory is taken for one."""
+    width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height > MAX_PIXELS:
+        capture.release()
+        raise ValueError(f"{name} announces frames of {width} x {height} px, more than {MAX_PIXELS} pixels")
 
 
 def _why_not(path: Path) -> str:

@@ -136,13 +136,24 @@ class TestRefusals:
         with pytest.raises(ValueError, match="task is 'segment', expected detect or pose"):
             PersonDetector.open(path, device="cpu")
 
-    @pytest.mark.parametrize(("content", "message"), [(b"", "has 0 bytes"), (b"no graph", "not an ONNX model")])
+    @pytest.mark.parametrize(
+        ("content", "message"), [(b"", "has 0 bytes"), (b"no graph", "no whole ONNX model|no ONNX model")]
+    )
     def test_no_onnx_file(self, content: bytes, message: str, tmp_path: Path) -> None:
         (tmp_path / "d.onnx").write_bytes(content)
         with pytest.raises(ValueError, match=message):
             PersonDetector.open(tmp_path / "d.onnx", device="cpu")
         with pytest.raises(FileNotFoundError, match="no detector at"):
             PersonDetector.open(tmp_path / "none.onnx", device="cpu")
+
+    def test_tensors_in_other_files(self, tmp_path: Path) -> None:
+        import onnx
+
+        path = build("1 YOLOX raw", tmp_path)
+        model = onnx.load(str(path))
+        onnx.save(model, str(path), save_as_external_data=True, location="w.bin", size_threshold=0)
+        with pytest.raises(ValueError, match="keeps tensors in other files"):
+            PersonDetector.open(path, device="cpu")
 
     def test_a_kind_that_the_file_is_not(self, tmp_path: Path) -> None:
         path = build("1 YOLOX raw", tmp_path)

@@ -1,5 +1,8 @@
 """Live sources: the newest frame, what was dropped, loss of signal; several sources in one batch."""
 
+import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from lehrnet.runtime.video import Together, from_iterable
+from lehrnet.runtime.video import Together, from_iterable, open_video
 from lehrnet.runtime.video import latest as live_sources
 from lehrnet.runtime.video.latest import LiveSource
 
@@ -136,3 +139,37 @@ class TestTogether:
             Together([])
         with pytest.raises(ValueError, match="deadline_s is 0"):
             Together([from_iterable([IMAGE])], deadline_s=0)
+
+
+def test_a_pipe_is_live_and_ends_with_its_writer(clip, tmp_path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(clip.read_bytes()))
+    writer.start()
+    with open_video(pipe) as video:
+        assert video.live
+        frames = list(video)
+    writer.join(10)
+    assert len(frames) + sum(frame.dropped for frame in frames) == 30
+    assert frames[-1].index == 29
+
+
+@pytest.mark.slow
+def test_what_ffmpeg_sends_at_60_a_second_is_never_old(tmp_path) -> None:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        pytest.skip("FFmpeg is not installed: apt-get install ffmpeg")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    picture = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=60:duration=4"]
+    command = [ffmpeg, "-v", "quiet", "-y", "-re", *picture, "-c:v", "mjpeg", "-f", "mpjpeg", str(pipe)]
+    process = subprocess.Popen(command)
+    ages, dropped = [], 0
+    with open_video(pipe) as video:
+        for frame in video:
+            time.sleep(0.1)
+            ages.append(frame.age_ms)
+            dropped += frame.dropped
+    process.wait(10)
+    assert max(ages) < 200
+    assert dropped > len(ages)

@@ -61,6 +61,13 @@ class TestWhatIsNoVideo:
         with pytest.raises(ValueError, match="is not a video that OpenCV can read"):
             open_video(tmp_path / "noise.mp4")
 
+    def test_frames_that_no_camera_takes(self, clip: Path, monkeypatch) -> None:
+        from lehrnet.runtime.video import opencv
+
+        monkeypatch.setattr(opencv, "MAX_PIXELS", 10_000)
+        with pytest.raises(ValueError, match="announces frames of 160 x 120 px, more than 10000 pixels"):
+            open_video(clip)
+
     def test_an_unknown_codec(self, clip: Path) -> None:
         clip.write_bytes(clip.read_bytes().replace(b"MJPG", b"ZZZ9"))
         with pytest.raises(ValueError, match="of a codec that this OpenCV lacks|has no frame that can be decoded"):
