@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnxsim")
 
-from lehrnet.benchmarks.tune import tune  # noqa: E402
-from lehrnet.calibration.budget import Budget  # noqa: E402
-from lehrnet.export import Calibration, export_bundle  # noqa: E402
-from lehrnet.runtime.backends.operators import ENVIRONMENT  # noqa: E402
-from lehrnet.runtime.bundle import Bundle  # noqa: E402
-from lehrnet.runtime.session import open_artefact  # noqa: E402
-from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, ROOT, run  # noqa: E402
+from lehrnet.benchmarks.tune import tune
+from lehrnet.calibration.budget import Budget
+from lehrnet.export import Calibration, export_bundle
+from lehrnet.runtime.backends.operators import ENVIRONMENT
+from lehrnet.runtime.bundle import Bundle
+from lehrnet.runtime.session import open_artefact
+from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, ROOT, run
 
 pytestmark = MARKS
 LOOSE = Budget(oks=1.0)  # random weights: keypoints mean nothing, and INT8 may move them
