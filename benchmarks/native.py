@@ -32,14 +32,20 @@ from ..model.network import PoseNetwork, create_model
 from ..pose.spec import COCO
 from ..runtime.backends.operators import operators_library
 from ..runtime.devices import cpu_fact
-from ..runtime.session import open_session
+from .engine_steps import by_kind
 from .interleave import by_the_clock, race
 from .native_door import BUILT, Door, DoorEngine
+from .paper_card import deployed, graph_subject
 from .results import write_result
 
 SIZE = COCO.input_size
 REFERENCE, FP32, FP32_CPU = "hrnet_w32, ONNX Runtime", "lehrnet_w32 fp32, ONNX Runtime", "lehrnet_w32 fp32_cpu"
-STAGE = re.compile(r"^stage[234] (?=branch|fusion)")
+ONNX_SUBJECTS = {
+    REFERENCE: "hrnet_w32",
+    FP32: "lehrnet_w32",
+    "rtmpose_s, ONNX Runtime": "rtmpose_s",
+    "rtmpose_m, ONNX Runtime": "rtmpose_m",
+}
 
 
 def measure(
@@ -113,18 +119,18 @@ def by_the_thread(run: Callable[[], object]) -> float:
 
 
 def _onnx_subjects(threads: int) -> dict[str, Callable[[Any], object]]:
-    """Sessions of ONNX Runtime; `fp32_cpu` among them where our operators' library is at hand."""
+    """Networks in ONNX Runtime; `fp32_cpu` among them where our operators' library is at hand."""
     subjects: dict[str, Callable[[Any], object]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for variant, name in (("hrnet_w32", REFERENCE), ("lehrnet_w32", FP32)):
-            path, module = Path(folder) / f"{variant}.onnx", deploy(create_model(variant), SIZE)
+        for name, network in ONNX_SUBJECTS.items():
+            path, module = Path(folder) / f"{network}.onnx", deployed(network)
             model = export_module(module, SIZE, path)
-            subjects[name] = open_session(path, "cpu", threads).run
+            subjects[name] = graph_subject(path, threads)
             if name == FP32 and operators_library() is not None:
                 import onnx  # noqa: PLC0415 - only this asks for it
 
                 onnx.save(fuse_attention(model, module), str(path))
-                subjects[FP32_CPU] = open_session(path, "cpu", threads).run
+                subjects[FP32_CPU] = graph_subject(path, threads)
     return subjects
 
 
@@ -139,23 +145,7 @@ def _shares(door: Door, engine: DoorEngine, instructions: str, crops: Any, round
             if best is None
             else [min(pair, key=lambda step: step.milliseconds) for pair in zip(best, times, strict=True)]
         )
-    kinds: dict[str, list[float]] = {}
-    for step in best or ():
-        sums = kinds.setdefault(STAGE.sub("", step.name), [0.0, 0.0])
-        sums[0] += step.milliseconds
-        sums[1] += step.multiply_adds
-    kinds["all"] = [sum(column) for column in zip(*kinds.values(), strict=True)]
-    return {
-        "peak_gmacs": round(peak / 1e9, 1),
-        "kinds": {
-            name: {
-                "milliseconds": round(milliseconds, 3),
-                "gmacs": round(macs / milliseconds / 1e6, 1),
-                "of_peak": round(macs / milliseconds * 1e3 / peak, 3),
-            }
-            for name, (milliseconds, macs) in kinds.items()
-        },
-    }
+    return by_kind(best or [], peak)
 
 
 def _print_int8(figures: dict[str, Any]) -> None:

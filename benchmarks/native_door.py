@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.grids import Grid
+from ..runtime.backends.library import StepTime
 
 MOST_STEPS, LONGEST_NAME = 4096, 64
 BUILD = "cmake -S runtime/embed --preset native -G Ninja && cmake --build build/embed/native --target native_door"
@@ -31,15 +32,6 @@ class IntegerOperator:
     """(C/4, C/4, 3, 3); None: dense."""
     partial_factors: NDArray[np.float32] | None = None
     stride: int = 1
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """A step of a run for one person."""
-
-    name: str
-    multiply_adds: float
-    milliseconds: float
 
 
 class Door:

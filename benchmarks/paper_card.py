@@ -125,12 +125,12 @@ def measure(
             model = export_module(builders[name], SIZE, path)
             facts = {"params": params, "macs": macs, "paper": printed(name), "why": _why(name)}
             rows[name] = {**facts, "nodes": len(model.graph.node)}
-            subjects[name] = _graph(path, threads)
+            subjects[name] = graph_subject(path, threads)
             if _has_attention(name) and operators_library() is not None:
                 fused = fuse_attention(model, builders[name])
                 onnx.save(fused, str(path))
                 rows[f"{name} ({FUSED})"] = {**facts, "why": "", "nodes": len(fused.graph.node)}
-                subjects[f"{name} ({FUSED})"] = _graph(path, threads)
+                subjects[f"{name} ({FUSED})"] = graph_subject(path, threads)
             if name in VARIANTS and find_library() is not None:
                 rows[f"{name} ({NATIVE})"] = {**facts, "why": "", "nodes": None}
                 subjects[f"{name} ({NATIVE})"] = _native(name, Path(folder) / f"{index}", threads)
@@ -144,7 +144,7 @@ def measure(
     return {"input_size": list(SIZE), "rounds": rounds, "threads": threads, "reference": reference, "networks": rows}
 
 
-def _graph(path: Path, threads: int | None) -> Callable[[NDArray[np.float32]], object]:
+def graph_subject(path: Path, threads: int | None) -> Callable[[NDArray[np.float32]], object]:
     """A graph in ONNX Runtime, whatever its output is."""
     session = open_graph(path, None, threads)
     return lambda crops: run_graph(session, path, [OUTPUT_NAME], {INPUT_NAME: crops})

@@ -1,5 +1,4 @@
 // The engine by itself for tests and measurements in Python: any artefact, any size, any set of instructions.
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -75,15 +74,5 @@ DOOR void native_operator(const char* instructions, const int* sizes, const std:
 
 // Multiply-adds a second that this processor reaches where nothing else has to be done.
 DOOR double native_peak(const char* instructions, int rounds) {
-    const Kernels& kernels = choose_instructions(instructions);
-    constexpr lehrnet::native::Index COUNT = 12000000;
-    double best = 0;
-    for (int round = 0; round < rounds; ++round) {
-        const auto begin = std::chrono::steady_clock::now();
-        kernels.multiply_add(COUNT);
-        const double taken = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-        const double rate = static_cast<double>(COUNT * kernels.lanes) / taken;
-        if (rate > best) best = rate;
-    }
-    return best;
+    return measured_peak(choose_instructions(instructions), rounds);
 }
