@@ -171,13 +171,13 @@ def _simplified(
             try:
                 found = _converted(candidate) if converted else candidate
                 found, _ = onnxsim.simplify(found, overwrite_input_shapes=_shape(found, fixed, size))
-                found = onnx.shape_inference.infer_shapes(found, data_prop=True)
                 probes = PROBES if fixed is None else (fixed,)
                 same = all(_close(_heatmaps(path, found, crops, probe), expected) for probe in probes)
+                found = _with_shapes(path, found, crops, fixed) if same else found
             except Exception as error:  # of onnxsim and of the converter: then this form is not taken
                 log.info("%s: %s", path, printable(str(error))[:200])
                 continue
-            if same and _has_shapes(found):
+            if same:
                 if fixed is not None:
                     log.warning("%s keeps its batch of %d: with another one it computes something else", path, fixed)
                 return found, fixed
@@ -207,8 +207,8 @@ def _free_batch(model: ModelProto) -> ModelProto:
     for tensor in _constants(free):
         if tensor.name in shapes and fixed:
             numbers = numpy_helper.to_array(tensor).copy()
-            if numbers.ndim == 1 and len(numbers) and numbers[0] == fixed and -1 not in numbers:
-                numbers[0] = -1
+            if numbers.ndim == 1 and len(numbers) and numbers[0] == fixed:
+                numbers[0] = 0 if -1 in numbers else -1  # 0 is the side that the tensor has
                 tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
     return free
 
@@ -223,28 +223,57 @@ def _constants(model: ModelProto) -> list[TensorProto]:
     return found
 
 
-def _has_shapes(model: ModelProto) -> bool:
-    """Whether the type and all sides but the batch of every tensor are known, as quantization needs them."""
-    known = {value.name: value.type.tensor_type for value in (*model.graph.value_info, *model.graph.output)}
-    made = [name for node in model.graph.node for name in node.output if name]
-    if any(name not in known for name in made):
-        return False
-    floats = [known[name] for name in made if known[name].elem_type == TensorProto.FLOAT]
-    return all(dim.dim_value for kind in floats for dim in kind.shape.dim[1:])
+def _with_shapes(path: Path, model: ModelProto, crops: NDArray[np.float32], fixed: int | None) -> ModelProto:
+    """The model with the type and the shape of every tensor, as quantization needs them.
+
+    They are those of runs, since shape inference stops at the first Reshape whose shape is computed; a side that
+    changes with the batch is called by its name.
+    """
+    names = [name for node in model.graph.node for name in node.output if name]
+    watched = ModelProto.FromString(model.SerializeToString())
+    del watched.graph.output[:]
+    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    session, counts = _session(path, watched), [fixed] if fixed else [2, 3]
+    runs = [_outputs(path, session, crops[np.arange(count) % len(crops)]) for count in counts]
+    found = ModelProto.FromString(model.SerializeToString())
+    del found.graph.value_info[:]
+    results = {value.name for value in found.graph.output}
+    for name, *values in zip(names, *runs, strict=True):
+        sides = [
+            side[0] if len(set(side)) == 1 else "batch" for side in zip(*(value.shape for value in values), strict=True)
+        ]
+        value = helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values[0].dtype), sides)
+        if name in results:
+            next(each for each in found.graph.output if each.name == name).CopyFrom(value)
+        else:
+            found.graph.value_info.append(value)
+    return found
+
+
+def _session(path: Path, model: ModelProto) -> Any:
+    """A model opened; ValueError where ONNX Runtime does not take it."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        raise ValueError(f"{path} is not run by ONNX Runtime: {printable(str(error)).splitlines()[0][:200]}") from error
+
+
+def _outputs(path: Path, session: Any, crops: NDArray[np.float32]) -> list[NDArray[Any]]:
+    """All outputs for a batch of crops; ValueError where ONNX Runtime cannot run it."""
+    try:
+        return [np.asarray(found) for found in session.run(None, {session.get_inputs()[0].name: crops})]
+    except ORT_ERRORS as error:
+        raise ValueError(f"{path} is not run by ONNX Runtime: {printable(str(error)).splitlines()[0][:200]}") from error
 
 
 def _heatmaps(path: Path, model: ModelProto, crops: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
     """The output for all crops (N, 3, H, W), `batch` of them at a time; the last ones stand in for missing ones."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session: Any = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        name, found = model.graph.input[0].name, []
-        for start in range(0, len(crops), batch):
-            rows = np.minimum(np.arange(start, start + batch), len(crops) - 1)
-            found.append(session.run(None, {name: crops[rows]})[0][: len(crops) - start])
-    except ORT_ERRORS as error:
-        raise ValueError(f"{path} is not run by ONNX Runtime: {printable(str(error)).splitlines()[0][:200]}") from error
+    session, found = _session(path, model), []
+    for start in range(0, len(crops), batch):
+        rows = np.minimum(np.arange(start, start + batch), len(crops) - 1)
+        found.append(_outputs(path, session, crops[rows])[0][: len(crops) - start])
     return np.concatenate(found)
 
 

@@ -50,6 +50,26 @@ def test_a_reshape_to_the_traced_batch_is_made_free_too(tmp_path: Path) -> None:
     assert run(graph.model, crops_of(3)).shape == (3, 17, 16, 8)
 
 
+def test_a_shape_that_is_computed_is_known_all_the_same(tmp_path: Path) -> None:
+    """As `flatten(2)` and `reshape` are traced: the batch by Shape, the rest by a constant."""
+    ends = [numpy_helper.from_array(np.array([number], np.int64), name) for name, number in (("0", 0), ("2", 2))]
+    ends.append(numpy_helper.from_array(np.array([16, 8], np.int64), "grid"))
+    more = [
+        helper.make_node("Shape", ["maps"], ["whole"]),
+        helper.make_node("Slice", ["whole", "0", "2"], ["first"]),
+        helper.make_node("Concat", ["first", "grid"], ["sides"], axis=0),
+        helper.make_node("Reshape", ["maps", "sides"], ["shaped"]),
+        helper.make_node("Sigmoid", ["shaped"], ["shares"]),
+    ]
+    model = pose_model(more=more, outputs=["shares"])
+    model.graph.initializer.extend(ends)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("shares", FLOAT, [1, 17, 16, 8]))
+    graph = read_foreign(saved(model, tmp_path / "a.onnx"))
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in graph.model.graph.value_info}
+    assert graph.batch is None
+    assert all(dim.dim_value for dims in shapes.values() for dim in dims[1:])
+
+
 def test_a_batch_that_cannot_be_freed_is_kept_and_said(tmp_path: Path, caplog) -> None:
     bias = numpy_helper.from_array(np.arange(2, dtype=np.float32).reshape(2, 1, 1, 1), "bias")  # of each place in it
     model = pose_model(batch=2, more=[helper.make_node("Add", ["maps", "bias"], ["shifted"])], outputs=["shifted"])
