@@ -128,21 +128,19 @@ class TrackState:
         pairs = self._matched(found[kept], proposals.owners[kept], proposals.detected[kept])
         for person in self.people:
             person.visible = False
-        boxes: dict[int, NDArray[np.float64]] = {}
         for pose, row in pairs:
-            place = kept[pose]
-            self.people[row].found(found[place], self._time_s, bool(proposals.detected[place]), self.options)
-            boxes[id(self.people[row])] = proposals.boxes[place]
+            place, person = kept[pose], self.people[row]
+            person.found(found[place], self._time_s, bool(proposals.detected[place]), self.options)
+            person.crop = proposals.boxes[place]
         taken = {pose for pose, _ in pairs}
         for place in (place for pose, place in enumerate(kept.tolist()) if pose not in taken):
             if proposals.detected[place]:
-                born = Person.born(found[place], self._time_s, self.options)
+                born = Person.born(found[place], proposals.boxes[place], self._time_s, self.options)
                 born.hidden = self._is_hidden(proposals.boxes[place])
                 self.people.append(born)
-                boxes[id(born)] = proposals.boxes[place]
         self._confirm()
         self._bury()
-        return self._reported(boxes)
+        return self._reported()
 
     def _is_hidden(self, box: NDArray[np.float64]) -> bool:
         """Whether a box (4,) lies mostly in that of a known person."""
@@ -182,7 +180,7 @@ class TrackState:
         if not self.people or not len(found):
             return []
         people, options = np.stack([person.points for person in self.people]), self.options
-        sure, named = (np.array([getattr(each, name) for each in self.people], bool) for name in ("sure", "identity"))
+        sure, named = (np.array(each) for each in zip(*((p.sure, p.identity > 0) for p in self.people), strict=True))
         doubts = self._doubts() + np.where(detected[:, None] | (not self._detecting), 0.0, UNSUPPORTED)
         by_joints, by_boxes = oks_between(found, people, self._skeleton), iou(boxes_of(found), boxes_of(people))
         own = owners[:, None] == np.arange(len(people))
@@ -228,18 +226,16 @@ class TrackState:
             and (person.identity or (person.visible and (person.detected_s == now or not self._detecting)))
         ]
 
-    def _reported(self, boxes: dict[int, NDArray[np.float64]]) -> Poses:
-        """The people who were found in this frame, by identity; `boxes` (4,) by the Python id of their track."""
-        shown = sorted(
-            (person for person in self.people if person.visible and person.identity), key=lambda each: each.identity
-        )
+    def _reported(self) -> Poses:
+        """The people who were found in this frame, by identity."""
+        shown = sorted((person for person in self.people if person.sure), key=lambda each: each.identity)
         joints = len(self._skeleton)
         points = np.array([person.points for person in shown]).reshape(-1, joints, 3)
         smoothed = np.array([person.smoothed for person in shown if person.smoothed is not None])
         return Poses(
             xy=points[..., :2].astype(np.float32),
             score=points[..., 2].astype(np.float32),
-            boxes=np.array([boxes[id(person)] for person in shown]).reshape(-1, 4),
+            boxes=np.array([person.crop for person in shown]).reshape(-1, 4),
             ids=np.array([person.identity for person in shown], np.int64),
             smoothed=smoothed.reshape(-1, joints, 2).astype(np.float32) if self.options.smooth else None,
         )
