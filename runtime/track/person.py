@@ -21,6 +21,8 @@ class Person:
     """(K, 3) x, y in image px and score, as last found and since then moved by the prediction."""
     box: NDArray[np.float64]
     """(4,) xyxy in image px of the next crop, if no detection says better."""
+    crop: NDArray[np.float64]
+    """(4,) xyxy in image px of the crop in which the pose was last found."""
     size: float
     """Px: the square root of the area of the box around the joints."""
     motion: Motion
@@ -42,12 +44,15 @@ class Person:
     """Whether its pose was found in the last frame."""
 
     @classmethod
-    def born(cls, points: NDArray[np.float64], time_s: float, options: TrackerOptions) -> "Person":
-        """Of a pose (K, 3) in a detected box."""
+    def born(
+        cls, points: NDArray[np.float64], crop: NDArray[np.float64], time_s: float, options: TrackerOptions
+    ) -> "Person":
+        """Of a pose (K, 3) in a detected box (4,)."""
         box = boxes_of(points[None])[0]
         person = cls(
             points=points,
             box=box,
+            crop=crop,
             size=float(sizes_of(box)),
             motion=Motion.at(centre_of(points), options.position_noise),
             born_s=time_s,

@@ -16,8 +16,8 @@ from .options import TrackerOptions
 from .person import Person, centre_of
 
 NOBODY = -1
-VISIBLE, DETECTION, MISSING = 2, 1, 0
-"""Ranks of boxes and poses: of two that are alike, the higher one stays."""
+VISIBLE, DETECTION, MISSING, SECOND = 2, 1, 0, -1
+"""Ranks of boxes and poses: of two that are alike, the higher one stays. SECOND is a track's other box."""
 LOST, UNKNOWN, UNSUPPORTED = 0.1, 0.2, 0.1
 """Taken from the similarity with a track that was not seen in the last frame, with one that has no identity yet, and of
 a pose that no detection supports."""
@@ -32,7 +32,9 @@ class Proposals:
     owners: NDArray[np.intp]
     """(N,) row of the track in its stream that the box belongs to, or NOBODY."""
     detected: NDArray[np.bool_]
-    """(N,) whether the box is a detection."""
+    """(N,) whether the box is a detection, or that of a track which a detection supports."""
+    second: NDArray[np.bool_]
+    """(N,) whether it is a track's expected box, beside its detection."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -106,16 +108,23 @@ class TrackState:
         return np.array([0.0 if person.sure else LOST if person.identity else UNKNOWN for person in self.people])
 
     def _chosen(self, found: Boxes, worth: NDArray[np.float64], owners: NDArray[np.intp]) -> Proposals:
-        """Detections and the boxes of tracks without one, without duplicates, at most `max_people`."""
-        alone = [row for row in range(len(self.people)) if row not in set(owners.tolist())]
-        boxes = np.concatenate((found, *(self.people[row].box[None] for row in alone)))
-        owners = np.concatenate((owners, np.array(alone, np.intp)))
-        detected = np.arange(len(boxes)) < len(found)
+        """Detections and the boxes of tracks, without duplicates, at most `max_people`.
+
+        A track whose detection differs much from what was expected has both boxes looked at: detectors take two people
+        who embrace for one.
+        """
+        everybody, given = np.arange(len(self.people)), len(found)
+        supported = np.isin(everybody, owners)
+        boxes = np.concatenate((found, *(person.box[None] for person in self.people)))
+        owners = np.concatenate((owners, everybody))
+        detected = np.concatenate((np.ones(given, bool), supported))
         seen = np.array([owner != NOBODY and self.people[owner].sure for owner in owners.tolist()], bool)
         rank = np.where(seen, VISIBLE, np.where(detected, DETECTION, MISSING))
-        order = rank + np.concatenate((worth, np.zeros(len(alone)))).clip(0, 1) / 2
+        second = np.concatenate((np.zeros(given, bool), supported))
+        rank = np.where(second, SECOND, rank)
+        order = rank + np.concatenate((worth, np.zeros(len(everybody)))).clip(0, 1) / 2
         kept = nms(boxes, order, self.options.duplicate_iou)[: self.options.max_people]
-        return Proposals(boxes[kept], owners[kept], detected[kept])
+        return Proposals(boxes[kept], owners[kept], detected[kept], second[kept])
 
     def accept(self, points: NDArray[np.floating], proposals: Proposals) -> Poses:
         """Poses (N, K, 3) of the proposals' boxes, x, y in image px and score: those that count, with identities.
@@ -128,21 +137,21 @@ class TrackState:
         pairs = self._matched(found[kept], proposals.owners[kept], proposals.detected[kept])
         for person in self.people:
             person.visible = False
-        boxes: dict[int, NDArray[np.float64]] = {}
         for pose, row in pairs:
-            place = kept[pose]
-            self.people[row].found(found[place], self._time_s, bool(proposals.detected[place]), self.options)
-            boxes[id(self.people[row])] = proposals.boxes[place]
+            place, person = kept[pose], self.people[row]
+            person.found(found[place], self._time_s, bool(proposals.detected[place]), self.options)
+            person.crop = proposals.boxes[place]
         taken = {pose for pose, _ in pairs}
+        met = {row for _, row in pairs}
         for place in (place for pose, place in enumerate(kept.tolist()) if pose not in taken):
-            if proposals.detected[place]:
-                born = Person.born(found[place], self._time_s, self.options)
+            owner = int(proposals.owners[place])
+            if proposals.detected[place] and owner not in met:  # NOBODY is never met
+                born = Person.born(found[place], proposals.boxes[place], self._time_s, self.options)
                 born.hidden = self._is_hidden(proposals.boxes[place])
                 self.people.append(born)
-                boxes[id(born)] = proposals.boxes[place]
         self._confirm()
         self._bury()
-        return self._reported(boxes)
+        return self._reported()
 
     def _is_hidden(self, box: NDArray[np.float64]) -> bool:
         """Whether a box (4,) lies mostly in that of a known person."""
@@ -156,6 +165,8 @@ class TrackState:
         for row, owner in enumerate(proposals.owners.tolist()):
             person = None if owner == NOBODY else self.people[owner]
             rank[row] = VISIBLE if person and person.sure else DETECTION if proposals.detected[row] else MISSING
+            if proposals.second[row]:
+                rank[row] = SECOND
             if person is not None:
                 worth[row] = oks_between(found[row : row + 1], person.points[None], self._skeleton)[0, 0]
             if person is not None and not proposals.detected[row] and not self._stands(person, scores[row]):
@@ -182,7 +193,7 @@ class TrackState:
         if not self.people or not len(found):
             return []
         people, options = np.stack([person.points for person in self.people]), self.options
-        sure, named = (np.array([getattr(each, name) for each in self.people], bool) for name in ("sure", "identity"))
+        sure, named = (np.array(each) for each in zip(*((p.sure, p.identity > 0) for p in self.people), strict=True))
         doubts = self._doubts() + np.where(detected[:, None] | (not self._detecting), 0.0, UNSUPPORTED)
         by_joints, by_boxes = oks_between(found, people, self._skeleton), iou(boxes_of(found), boxes_of(people))
         own = owners[:, None] == np.arange(len(people))
@@ -228,18 +239,16 @@ class TrackState:
             and (person.identity or (person.visible and (person.detected_s == now or not self._detecting)))
         ]
 
-    def _reported(self, boxes: dict[int, NDArray[np.float64]]) -> Poses:
-        """The people who were found in this frame, by identity; `boxes` (4,) by the Python id of their track."""
-        shown = sorted(
-            (person for person in self.people if person.visible and person.identity), key=lambda each: each.identity
-        )
+    def _reported(self) -> Poses:
+        """The people who were found in this frame, by identity."""
+        shown = sorted((person for person in self.people if person.sure), key=lambda each: each.identity)
         joints = len(self._skeleton)
         points = np.array([person.points for person in shown]).reshape(-1, joints, 3)
         smoothed = np.array([person.smoothed for person in shown if person.smoothed is not None])
         return Poses(
             xy=points[..., :2].astype(np.float32),
             score=points[..., 2].astype(np.float32),
-            boxes=np.array([boxes[id(person)] for person in shown]).reshape(-1, 4),
+            boxes=np.array([person.crop for person in shown]).reshape(-1, 4),
             ids=np.array([person.identity for person in shown], np.int64),
             smoothed=smoothed.reshape(-1, joints, 2).astype(np.float32) if self.options.smooth else None,
         )
