@@ -37,7 +37,7 @@ operators: $(READY)  ## the C++ library, and with it the operators of fp32_cpu g
 	cmake -S runtime/embed --preset release -G Ninja \
 		-DONNXRUNTIME_INCLUDE_DIR=$(or $(ONNXRUNTIME_INCLUDE_DIR),$(CURDIR)/build/onnxruntime/include)
 	cmake --build build/embed/release
-	cp -L build/embed/release/liblehrnet.so runtime/liblehrnet.so
+	cp -L build/embed/release/liblehrnet.so runtime/liblehrnet.so.new && mv runtime/liblehrnet.so.new runtime/liblehrnet.so
 
 wheel: build/shipped  ## a wheel for this platform in dist/: the compiled CPU engine and the shipped weights packed for it
 	rm -rf build/lib* dist/*.whl
