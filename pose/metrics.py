@@ -13,6 +13,7 @@ from .skeleton import Skeleton
 COCO_METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 """In the order of COCOeval's keypoint statistics."""
 RIGHT_OKS = 0.5  # of a joint that may be drawn
+DRAWN_SHARE = 0.5  # of the labelled joints
 DUPLICATE_OKS = 0.9  # HRNet: threshold of OKS-NMS
 
 
@@ -48,20 +49,24 @@ def confident_score(
     truth: NDArray[np.floating],
     areas: NDArray[np.floating],
     skeleton: Skeleton,
-    precision: float = 0.9,
+    precisions: Sequence[float] = (0.9, 0.8),
 ) -> float | None:
     """Lowest score from which on a joint may be drawn: of the labelled joints with it or more, enough are right.
 
-    `keypoints` (N, K, 3) are x, y and score; a joint is right where its similarity is at least 0.5, enough is the share
-    `precision`. None where no score reaches it, as for an untrained network.
+    `keypoints` (N, K, 3) are x, y and score; a joint is right where its similarity is at least 0.5. Enough is the first
+    of `precisions` at which half of the labelled joints are drawn: a weak network that has to be nearly always right
+    would show nothing. None where there is no such one, as for an untrained network.
     """
     labelled = truth[..., 2] > 0
     scores = keypoints[..., 2][labelled]
     right = joint_oks(keypoints[..., :2], truth, areas, skeleton)[labelled] >= RIGHT_OKS
     order = np.argsort(-scores, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(shares >= precision)
-    return float(scores[order[enough[-1]]]) if len(enough) else None
+    for precision in precisions:
+        enough = np.flatnonzero(shares >= precision)
+        if len(enough) and enough[-1] + 1 >= DRAWN_SHARE * len(order):
+            return float(scores[order[enough[-1]]])
+    return None
 
 
 def oks_nms(

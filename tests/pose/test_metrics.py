@@ -238,19 +238,22 @@ class TestConfidentScore:
 
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
 
-    def score_for(self, off_px: Sequence[float], precision: float = 0.75) -> float | None:
+    def score_for(self, off_px: Sequence[float], *precisions: float) -> float | None:
         truth = np.zeros((5, 17, 3))
         truth[:, 5] = (50, 50, 2)
         found = np.zeros((5, 17, 3))
         found[:, 5, :2] = 50 + np.array(off_px)[:, None]
         found[:, 5, 2] = self.scores
         found[:, 9, 2] = 5.0  # high, but without a label it says nothing
-        return confident_score(found, truth, np.full(5, 100.0**2), COCO17, precision)
+        return confident_score(found, truth, np.full(5, 100.0**2), COCO17, precisions or (0.75,))
 
     def test_it_is_the_lowest_score_from_which_on_enough_are_right(self) -> None:
         assert self.score_for([0, 0, 90, 0, 90]) == 0.6  # 1, 2 of 2, 2 of 3, 3 of 4, 3 of 5
         assert self.score_for([0, 0, 0, 0, 0]) == 0.5
-        assert self.score_for([0, 0, 90, 0, 90], precision=0.9) == 0.8
+
+    def test_a_precision_at_which_less_than_half_would_be_drawn_gives_way_to_the_next(self) -> None:
+        assert self.score_for([0, 0, 90, 0, 90], 0.9, 0.75) == 0.6
+        assert self.score_for([0, 0, 90, 0, 90], 0.9) is None
 
     def test_without_enough_that_are_right_there_is_none(self) -> None:
         assert self.score_for([90] * 5) is None
