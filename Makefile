@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
 
-test: $(READY)  ## the unmarked tests: two to three minutes on two cores
+test: $(READY)  ## the unmarked tests: five minutes or so on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 8
 
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time

@@ -72,7 +72,7 @@ def run_ema(
     onnxruntime, onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx")
     library = operators.operators_library()
     if library is None:
-        pytest.skip("no liblehrnet here: `make operators` builds it")
+        pytest.skip("no liblehrnet with operators for ONNX Runtime here: `make operators` builds it")
     values = {name: np.zeros(shape, dtype if name != "map" else np.float32) for name, shape in shapes.items()}
     element = onnx.TensorProto.FLOAT
     inputs = [onnx.helper.make_tensor_value_info("map", element, list(shapes["map"]))]
