@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..export.fused import fuse_attention
 from ..export.graph import export_module
-from ..export.native import NATIVE, write_native
+from ..export.native import NATIVE, lone_bundle, native_bytes
 from ..export.precisions import FUSED
 from ..model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
 from ..model.config import VARIANTS, variant
@@ -30,7 +30,7 @@ from ..pose.spec import COCO
 from ..runtime.backends.native import NativeSession
 from ..runtime.backends.onnxruntime import open_graph, run_graph
 from ..runtime.backends.operators import find_library, operators_library
-from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME, Artefact, Bundle, write_manifest
+from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME
 from ..runtime.session import open_session
 from .interleave import race
 from .paper import WHY_THEY_DIFFER, paper_cost, paper_table
@@ -153,12 +153,8 @@ def graph_subject(path: Path, threads: int | None) -> Callable[[NDArray[np.float
 def _native(name: str, folder: Path, threads: int | None) -> Callable[[NDArray[np.float32]], object]:
     """A network in our own engine, from a bundle that holds nothing else."""
     folder.mkdir()
-    path = folder / f"{NATIVE}.lehrnet"
     torch.manual_seed(0)
-    write_native(create_model(name), path)
-    artefact = Artefact.of(path, requires=("lehrnet_library",))
-    bundle = Bundle(folder, name, COCO, trained=False, note="", artefacts={NATIVE: artefact})
-    write_manifest(bundle)
+    bundle = lone_bundle(folder, native_bytes(create_model(name)), NATIVE, name, COCO)
     return NativeSession(bundle, NATIVE, threads).run
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .command import Command, add_skeleton, number, size, skeleton_of
 
 if TYPE_CHECKING:
-    from ..export.importing import Words
+    from ..export.importing import ImportOptions
 
 
 def three(text: str) -> tuple[float, float, float]:
@@ -20,7 +20,7 @@ def three(text: str) -> tuple[float, float, float]:
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
-    from ..export.importing import PRECISIONS, Words
+    from ..export.importing import PRECISIONS, ImportOptions
     from ..pose.heatmap import DECODE_METHODS, FRAMES
     from .calibrating import add_calibration
 
@@ -30,14 +30,15 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=size, metavar="HxW", help="input size, where the file leaves it open")
     parser.add_argument("--output", metavar="NAME", help="the output with the heatmaps, where there are several")
     parser.add_argument("--spec", type=Path, metavar="FILE", help="the words below in a JSON file; options go before")
+    usual = ImportOptions
     words = parser.add_argument_group("what a file does not say of its network (HRNet's are the defaults)")
-    words.add_argument("--mean", type=three, metavar="X,X,X", help=f"of values from 0 to 1 ({_shown(Words.mean)})")
-    words.add_argument("--std", type=three, metavar="X,X,X", help=f"of values from 0 to 1 ({_shown(Words.std)})")
-    words.add_argument("--colour", choices=("rgb", "bgr"), help=f"order of channels, mean and std ({Words.colour})")
-    words.add_argument("--frame", choices=FRAMES, help=f"frame of its heatmaps and crops ({Words.frame})")
-    words.add_argument("--decode", choices=DECODE_METHODS, help=f"decoding of its heatmaps ({Words.decode})")
-    words.add_argument("--sigma", type=number, help=f"of its targets, in cells ({Words.sigma:g})")
-    words.add_argument("--padding", type=number, help=f"growth of boxes before they are cropped ({Words.padding:g})")
+    words.add_argument("--mean", type=three, metavar="X,X,X", help=f"of values from 0 to 1 ({_shown(usual.mean)})")
+    words.add_argument("--std", type=three, metavar="X,X,X", help=f"of values from 0 to 1 ({_shown(usual.std)})")
+    words.add_argument("--colour", choices=("rgb", "bgr"), help=f"order of channels, mean and std ({usual.colour})")
+    words.add_argument("--frame", choices=FRAMES, help=f"frame of its heatmaps and crops ({usual.frame})")
+    words.add_argument("--decode", choices=DECODE_METHODS, help=f"decoding of its heatmaps ({usual.decode})")
+    words.add_argument("--sigma", type=number, help=f"of its targets, in cells ({usual.sigma:g})")
+    words.add_argument("--padding", type=number, help=f"growth of boxes before they are cropped ({usual.padding:g})")
     add_skeleton(words, "COCO's or MPII's, by the number of joints")
     parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="data folder to verify on, instead of noise")
@@ -80,11 +81,11 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
-def _words(options: argparse.Namespace) -> "Words":
+def _words(options: argparse.Namespace) -> "ImportOptions":
     """Those of --spec, with those of the other options in their place."""
-    from ..export.importing import Words, read_words
+    from ..export.importing import ImportOptions, read_import_options
 
-    words = read_words(options.spec) if options.spec else Words()
+    words = read_import_options(options.spec) if options.spec else ImportOptions()
     named = ("mean", "std", "colour", "frame", "decode", "sigma", "padding")
     told = {name: value for name in named if (value := getattr(options, name)) is not None}
     skeleton = skeleton_of(options)

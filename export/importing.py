@@ -26,7 +26,7 @@ LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
-class Words:
+class ImportOptions:
     """What a graph's shapes do not say of it. The defaults are HRNet's."""
 
     mean: tuple[float, float, float] = PoseSpec.mean
@@ -61,14 +61,14 @@ class Words:
         )
 
 
-def read_words(path: Path) -> Words:
-    """Read them from a JSON file, whose keys are those of `Words`; ValueError for unknown keys and values."""
+def read_import_options(path: Path) -> ImportOptions:
+    """Read them from a JSON file, whose keys are those of `ImportOptions`; ValueError for unknown keys and values."""
     content = read_json(path, LARGEST_FILE)
     with naming(path):
-        unknown = sorted(set(content) - set(Words.__dataclass_fields__)) if isinstance(content, dict) else []
+        unknown = sorted(set(content) - set(ImportOptions.__dataclass_fields__)) if isinstance(content, dict) else []
         if unknown:
-            raise ValueError(f"it has {unknown[0]!r}, expected {', '.join(Words.__dataclass_fields__)}")
-        return parse(Words, content)
+            raise ValueError(f"it has {unknown[0]!r}, expected {', '.join(ImportOptions.__dataclass_fields__)}")
+        return parse(ImportOptions, content)
 
 
 def import_bundle(

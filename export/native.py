@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from ..calibration.quantize import quantize_weight
 from ..calibration.steps import Steps
-from ..files import atomic_file
+from ..files import write_bytes
 from ..model import NetworkConfig, PoseNetwork
 from ..model.blocks import LConv
 from ..model.ema import EMA
 from ..model.forms import fold_norms
+from ..pose.spec import PoseSpec
+from ..runtime.bundle import NATIVE as SUFFIX
+from ..runtime.bundle import Artefact, Bundle, write_manifest
 
 NATIVE, NATIVE_INT8 = "native_fp32", "native_int8"
 MAGIC, BYTE_ORDER = b"LEHRNETN", 0x01020304
@@ -35,9 +38,16 @@ ALIGNMENT = 64  # bytes
 
 def write_native(network: PoseNetwork, path: Path, steps: Mapping[str, Steps] | None = None) -> None:
     """Write the artefact of a network; the file under `path` is replaced whole or not at all."""
-    content = native_bytes(network, steps)
-    with atomic_file(path, len(content)) as unfinished:
-        unfinished.write_bytes(content)
+    write_bytes(path, native_bytes(network, steps))
+
+
+def lone_bundle(folder: Path, content: bytes, name: str, variant: str, spec: PoseSpec) -> Bundle:
+    """Write a bundle that holds nothing but an artefact's content: the library runs bundles only."""
+    path = folder / f"{name}{SUFFIX}"
+    path.write_bytes(content)
+    bundle = Bundle(folder, variant, spec, False, "", {name: Artefact.of(path)})
+    write_manifest(bundle)
+    return bundle
 
 
 def native_bytes(network: PoseNetwork, steps: Mapping[str, Steps] | None = None) -> bytes:

@@ -2,19 +2,18 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ..calibration.steps import FLOAT_UNITS, operator_steps
-from ..files import atomic_file
+from ..files import write_bytes
 from ..model.checkpoint import Checkpoint
 from ..model.config import variant_name
 from ..pose.drift import Drift
-from ..runtime.bundle import NATIVE as SUFFIX
-from ..runtime.bundle import Artefact, Bundle, write_manifest
 from ..runtime.session import open_artefact
-from .native import NATIVE_INT8, native_bytes
-from .precisions import GRAPHS, PrecisionWriter
+from .native import NATIVE_INT8, lone_bundle, native_bytes
+from .precisions import PrecisionWriter
 
 
 def write_native_int8(writer: PrecisionWriter, checkpoint: Checkpoint, path: Path) -> Mapping[str, Any]:
@@ -28,8 +27,7 @@ def write_native_int8(writer: PrecisionWriter, checkpoint: Checkpoint, path: Pat
         return native_bytes(checkpoint.network, steps)
 
     content, measured = writer.choose(NATIVE_INT8, built, lambda made: _judged(made, writer, checkpoint), FLOAT_UNITS)
-    with atomic_file(path, len(content)) as unfinished:
-        unfinished.write_bytes(content)
+    write_bytes(path, content)
     return measured
 
 
@@ -37,13 +35,7 @@ def _judged(content: bytes, writer: PrecisionWriter, checkpoint: Checkpoint) -> 
     """The drift of a packed network, which the library runs from a bundle only."""
     assert writer.judge is not None
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{NATIVE_INT8}{SUFFIX}"
-        path.write_bytes(content)
-        artefact = Artefact.of(path, precision=GRAPHS[NATIVE_INT8].precision)
         variant = variant_name(checkpoint.network.config)
-        bundle = Bundle(path.parent, variant, checkpoint.spec, checkpoint.trained, "", {NATIVE_INT8: artefact})
-        write_manifest(bundle)
-        session = open_artefact(bundle, NATIVE_INT8, "cpu")
-        drift = writer.judge.drift_of(session)
-        session.close()
-        return drift
+        bundle = lone_bundle(Path(folder), content, NATIVE_INT8, variant, checkpoint.spec)
+        with closing(open_artefact(bundle, NATIVE_INT8, "cpu")) as session:
+            return writer.judge.drift_of(session)

@@ -28,7 +28,7 @@ from ..calibration.rules import broken_rules
 from ..calibration.units import convs_of, quantizable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
-from ..runtime.backends.operators import lacks_library
+from ..runtime.backends.operators import library_fault
 from ..runtime.bundle import IN_ENGINES_ONLY, NATIVE, Requirement
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
         if kind.equal_form
         and kind.precision in precisions
         and not IN_ENGINES_ONLY.intersection(kind.requires)
-        and not lacks_library(kind.requires, native=kind.native)
+        and not library_fault(kind.requires, native=kind.native)
     )
 
 

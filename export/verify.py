@@ -15,7 +15,7 @@ from ..pose.batches import LabelledBatch, labelled_batches, unlabelled
 from ..pose.drift import Comparison, Drift
 from ..pose.labels import read_people
 from ..pose.spec import PoseSpec
-from ..runtime.backends.operators import lacks_library, missing_library
+from ..runtime.backends.operators import library_fault
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle
 from ..runtime.session import Session, open_artefact
 from .parity import Parity, heatmap_parity, total
@@ -107,9 +107,9 @@ def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None
     graphs = {name: artefact for name, artefact in bundle.artefacts.items() if name != WEIGHTS and artefact.runs_on_cpu}
     names = sorted(graphs, key=lambda name: name != "fp32")
     for name in list(names):
-        native = graphs[name].form == "native"
-        if lacks_library(graphs[name].requires, native=native):
-            log.warning("%s is not verified here: %s", name, missing_library(native=native))
+        fault = library_fault(graphs[name].requires, native=graphs[name].form == "native")
+        if fault:
+            log.warning("%s is not verified here: %s", name, fault)
             names.remove(name)
     rungs = {name: open_artefact(bundle, name, "cpu") for name in names}
     noise = batches is None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .overlap import suppress
 from .skeleton import Skeleton
 
 COCO_METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
@@ -73,15 +74,12 @@ def oks_nms(
     keypoints: NDArray[np.floating], scores: NDArray[np.floating], areas: NDArray[np.floating], skeleton: Skeleton
 ) -> NDArray[np.intp]:
     """OKS-based non-maximum suppression within one image: row indices (n,) to keep, best score first."""
-    left = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        everything = np.concatenate((keypoints[left, :, :2], np.ones((len(left), len(skeleton), 1))), axis=2)
+
+    def similarity(best: int, left: NDArray[np.intp]) -> NDArray[np.float64]:
         mean_areas = (areas[best] + areas[left]) / 2
-        left = left[oks(keypoints[best : best + 1, :, :2], everything, mean_areas, skeleton) <= DUPLICATE_OKS]
-    return np.array(kept, dtype=np.intp)
+        return joint_oks(keypoints[best : best + 1, :, :2], keypoints[left], mean_areas, skeleton).mean(1)
+
+    return suppress(scores, similarity, DUPLICATE_OKS)
 
 
 def coco_metrics(labels: dict[str, Any], results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:

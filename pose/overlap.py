@@ -1,5 +1,7 @@
 """How boxes overlap: areas, IoU, and the suppression of duplicates by it."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,10 +31,22 @@ def covered(box: NDArray[np.float64], others: Boxes) -> NDArray[np.float64]:
 
 def nms(boxes: Boxes, scores: NDArray[np.floating], threshold: float) -> NDArray[np.intp]:
     """Rows (n,) of the boxes to keep, best score first: those whose IoU with a better one is at most `threshold`."""
+    return suppress(scores, lambda best, left: iou(boxes[best : best + 1], boxes[left])[0], threshold)
+
+
+def suppress(
+    scores: NDArray[np.floating],
+    similarity: Callable[[int, NDArray[np.intp]], NDArray[np.floating]],
+    threshold: float,
+) -> NDArray[np.intp]:
+    """Rows (n,) to keep, best score first: those whose similarity to a better one that is kept is at most `threshold`.
+
+    `similarity(best, left)` is that of one row to the rows that are left (m,).
+    """
     left = np.argsort(-scores, kind="stable")
-    kept = []
+    kept: list[int] = []
     while len(left):
-        best, left = left[0], left[1:]
+        best, left = int(left[0]), left[1:]
         kept.append(best)
-        left = left[iou(boxes[best : best + 1], boxes[left])[0] <= threshold]
+        left = left[similarity(best, left) <= threshold]
     return np.array(kept, np.intp)

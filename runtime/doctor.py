@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from .backends.operators import find_library, lacks_library, missing_library, operators_library
+from .backends.operators import MISSING, find_library, library_fault, operators_library
 from .bundle import IN_ENGINES_ONLY, Artefact, open_bundle
 from .compatibility import ENGINE_LIBRARIES, Library, Machine, differences
 
@@ -45,9 +45,8 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
         case "graph":
             return _graph(f"bundle: {name}", artefact)
         case "native":
-            works = not lacks_library(artefact.requires, native=True)
-            fix = "" if works else missing_library(native=True)
-            return Finding(f"bundle: {name}", works, f"{artefact.file}, by lehrnet's engine", fix)
+            fix = library_fault(artefact.requires, native=True)
+            return Finding(f"bundle: {name}", not fix, f"{artefact.file}, by lehrnet's engine", fix)
     return _engine(f"bundle: {name}", artefact)
 
 
@@ -56,10 +55,9 @@ def _graph(name: str, artefact: Artefact) -> Finding:
     if engines_only:
         build = f"lehrnet build-engine BUNDLE --artefact {Path(artefact.file).stem}"
         return Finding(name, False, f"{artefact.file} runs as an engine only ({', '.join(engines_only)})", build)
-    if lacks_library(artefact.requires, native=False):
-        return Finding(
-            name, False, f"{artefact.file} has operators of lehrnet's library", missing_library(native=False)
-        )
+    fault = library_fault(artefact.requires, native=False)
+    if fault:
+        return Finding(name, False, f"{artefact.file} has operators of lehrnet's library", fault)
     runtime = _onnxruntime_cpu()
     return Finding(name, runtime.works, f"{artefact.file}, by ONNX Runtime", runtime.fix)
 
@@ -88,7 +86,7 @@ def _own_engine() -> Finding:
             raise RuntimeError("no liblehrnet")
         return f"{library}, {'with' if operators_library() else 'without'} the operators of fp32_cpu"
 
-    return _looked("lehrnet's CPU engine", look, missing_library(native=True), backend=True)
+    return _looked("lehrnet's CPU engine", look, MISSING, backend=True)
 
 
 def _onnxruntime_cpu() -> Finding:

@@ -46,16 +46,13 @@ def operators_library() -> str | None:
     return path if path is not None and _has_operators(path) else None
 
 
-def lacks_library(requires: Collection[str], *, native: bool) -> bool:
-    """Whether a packed network (`native`) or a graph of these requirements lacks the library or its operators here."""
+def library_fault(requires: Collection[str], *, native: bool) -> str:
+    """What a packed network (`native`) or a graph of these requirements lacks here, and what to do; empty: nothing."""
     if "lehrnet_library" not in requires:
-        return False
-    return (find_library() if native else operators_library()) is None
-
-
-def missing_library(*, native: bool) -> str:
-    """What to do about it, for an error message."""
-    return MISSING if native else NO_OPERATORS
+        return ""
+    if native:
+        return MISSING if find_library() is None else ""
+    return NO_OPERATORS if operators_library() is None else ""
 
 
 @lru_cache

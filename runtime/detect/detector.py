@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...parsing import naming, parse, read_json
-from ...pose.crop import FARTHEST, Image, check_image
-from ...pose.overlap import areas, nms
+from ...pose.crop import Image, check_image
+from ...pose.overlap import nms
 from ..inputs import check_threads
 from .decoding import decode
 from .description import Description
 from .families import KINDS
-from .picture import Placed, network_input
-from .recognizing import Seen, fitted, recognize
+from .picture import Letterbox, network_input
+from .recognizing import DetectorFile, fitted, recognize
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -115,7 +115,7 @@ class PersonDetector:
         return self._people(boxes, scores, placed, image)
 
     def _people(
-        self, boxes: NDArray[np.float64], scores: NDArray[np.float64], placed: Placed, image: Image
+        self, boxes: NDArray[np.float64], scores: NDArray[np.float64], placed: Letterbox, image: Image
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The boxes that are people by the options, in px of the image and within it."""
         sure = (scores >= self.options.min_score) & np.isfinite(boxes).all(1)
@@ -125,8 +125,8 @@ class PersonDetector:
             boxes = boxes * np.tile(self._size[::-1], 2)
         if self.description.unit != "frame":
             boxes = placed.to_image(boxes)
-        boxes = boxes.clip(-FARTHEST, FARTHEST).clip(0, np.tile((width, height), 2))
-        large = ((boxes[:, 2:] - boxes[:, :2]) >= max(self.options.min_size, 1e-3)).all(1) & (areas(boxes) > 0)
+        boxes = boxes.clip(0, np.tile((width, height), 2))
+        large = ((boxes[:, 2:] - boxes[:, :2]) >= max(self.options.min_size, 1e-3)).all(1)
         boxes, scores = boxes[large], scores[large]
         if self.description.nms_iou is None:
             order = np.argsort(-scores, kind="stable")
@@ -161,7 +161,9 @@ def _feeds(inputs: Mapping[str, Sequence[Any]], pixels: NDArray[np.float32], ima
     return feeds
 
 
-def _seen(path: Path, session: "onnxruntime.InferenceSession", operators: list[tuple[str, tuple[str, ...]]]) -> Seen:
+def _seen(
+    path: Path, session: "onnxruntime.InferenceSession", operators: list[tuple[str, tuple[str, ...]]]
+) -> DetectorFile:
     """What stands in a file; the shapes of the outputs are those of a run, since a file may leave them open."""
     from ..backends.onnxruntime import run_graph
 
@@ -170,7 +172,7 @@ def _seen(path: Path, session: "onnxruntime.InferenceSession", operators: list[t
         for node in session.get_inputs()
     }
     outputs = {node.name: () for node in session.get_outputs()}
-    seen = Seen(inputs, outputs, session.get_modelmeta().custom_metadata_map, operators)
+    seen = DetectorFile(inputs, outputs, session.get_modelmeta().custom_metadata_map, operators)
     if not any(len(shape) == 4 for shape in inputs.values()):
         raise ValueError(f"none of its inputs is an image of 4 axes: {seen}")
     blank = np.zeros((1, 3, *(seen.size or FREE_SIZE)), np.float32)
@@ -178,7 +180,7 @@ def _seen(path: Path, session: "onnxruntime.InferenceSession", operators: list[t
     return replace(seen, outputs={name: array.shape for name, array in zip(outputs, found, strict=True)})
 
 
-def _described(path: Path, kind: str, seen: Seen) -> Description:
+def _described(path: Path, kind: str, seen: DetectorFile) -> Description:
     """By the JSON beside the file, by the kind that was named, or by what the file shows."""
     beside = next((each for each in (path.with_suffix(".json"), Path(f"{path}.json")) if each.is_file()), None)
     if kind == AUTO and beside is not None:
@@ -192,7 +194,7 @@ def _described(path: Path, kind: str, seen: Seen) -> Description:
     return replace(description, size=size or FREE_SIZE)
 
 
-def _of_json(facts: Any, seen: Seen) -> Description:
+def _of_json(facts: Any, seen: DetectorFile) -> Description:
     """A description's fields as JSON; "kind", one of KINDS, gives those that are left out."""
     if not isinstance(facts, dict) or facts.get("kind") not in KINDS:
         raise ValueError(f"kind is missing or unknown, expected one of {', '.join(KINDS)}, and what differs from it")

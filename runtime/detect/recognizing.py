@@ -17,7 +17,7 @@ SPARSE_COCO = 91
 
 
 @dataclass(frozen=True)
-class Seen:
+class DetectorFile:
     """What stands in a detector's file."""
 
     inputs: Mapping[str, Shape]
@@ -46,7 +46,7 @@ class Seen:
         return None if height is None or width is None else (height, width)
 
 
-def recognize(seen: Seen) -> Description:
+def recognize(seen: DetectorFile) -> Description:
     """The description of a file; ValueError says what was seen if it is of no known family."""
     for rule in (_by_metadata, _by_names, _by_shapes):
         found = rule(seen)
@@ -58,7 +58,7 @@ def recognize(seen: Seen) -> Description:
     )
 
 
-def fitted(kind: str, seen: Seen) -> Description:
+def fitted(kind: str, seen: DetectorFile) -> Description:
     """The description of a family that the user named, with what the file says of names, strides and classes."""
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
@@ -72,7 +72,7 @@ def fitted(kind: str, seen: Seen) -> Description:
     return (_mmdet_raw(seen) or description) if kind == "mmdet-raw" else description
 
 
-def _by_metadata(seen: Seen) -> Description | None:
+def _by_metadata(seen: DetectorFile) -> Description | None:
     """Ultralytics' own: names, task, stride, and whether NMS is inside."""
     if not {"names", "stride", "task"} <= set(seen.metadata):
         return None
@@ -85,7 +85,7 @@ def _by_metadata(seen: Seen) -> Description | None:
     return _with_names(KINDS["ultralytics-nms" if ended else "ultralytics"], seen)
 
 
-def _by_names(seen: Seen) -> Description | None:
+def _by_names(seen: DetectorFile) -> Description | None:
     inputs, outputs = set(seen.inputs), set(seen.outputs)
     if {"dets", "labels"} <= outputs:
         return _dets_and_labels(seen)
@@ -103,7 +103,7 @@ def _by_names(seen: Seen) -> Description | None:
     return KINDS[kind] if kind else None
 
 
-def _dets_and_labels(seen: Seen) -> Description | None:
+def _dets_and_labels(seen: DetectorFile) -> Description | None:
     """Mmdeploy's outputs, or RF-DETR's of the same names."""
     columns, axes = seen.outputs["dets"][-1], len(seen.outputs["labels"])
     if (columns, axes) == (5, 2):
@@ -111,7 +111,7 @@ def _dets_and_labels(seen: Seen) -> Description | None:
     return _rfdetr(seen) if (columns, axes) == (4, 3) else None
 
 
-def _by_shapes(seen: Seen) -> Description | None:
+def _by_shapes(seen: DetectorFile) -> Description | None:
     shapes = list(seen.outputs.values())
     if len(shapes) == 2 and {shape[-1] for shape in shapes if shape} == {12, 1}:
         return KINDS["mediapipe"]
@@ -124,7 +124,7 @@ def _by_shapes(seen: Seen) -> Description | None:
     return None
 
 
-def _of_table(rows: int, columns: int, seen: Seen) -> str | None:
+def _of_table(rows: int, columns: int, seen: DetectorFile) -> str | None:
     """The kind whose only output is a table of these rows and columns."""
     size = seen.size
     if size is not None and rows == _count(size, STRIDES) and columns >= 6:
@@ -138,7 +138,7 @@ def _of_table(rows: int, columns: int, seen: Seen) -> str | None:
     return None
 
 
-def _maps(seen: Seen) -> Description | None:
+def _maps(seen: DetectorFile) -> Description | None:
     """NanoDet and PicoDet whose scales are outputs of their own."""
     kind = "nanodet-g" if len(seen.outputs) == 6 else "picodet-raw" if "image" in seen.inputs else "nanodet-maps"
     try:
@@ -147,7 +147,7 @@ def _maps(seen: Seen) -> Description | None:
         return None
 
 
-def _with_maps(description: Description, seen: Seen) -> Description:
+def _with_maps(description: Description, seen: DetectorFile) -> Description:
     """With the names of the outputs of scores and of distances by stride, which their rows and columns tell."""
     if len(seen.outputs) == 1:
         return description
@@ -170,14 +170,14 @@ def _with_maps(description: Description, seen: Seen) -> Description:
     return replace(description, box_outputs=tuple(wide), score_outputs=tuple(narrow))
 
 
-def _rfdetr(seen: Seen) -> Description:
+def _rfdetr(seen: DetectorFile) -> Description:
     """COCO files count people as 1, among 91; files trained by users as 0, with the background last."""
     classes = seen.outputs.get("labels", (0,))[-1]
     first = "keypoints" in seen.outputs  # the background comes first
     return replace(KINDS["rfdetr"], person_class=1 if classes == SPARSE_COCO or first else 0)
 
 
-def _mmdet_raw(seen: Seen) -> Description | None:
+def _mmdet_raw(seen: DetectorFile) -> Description | None:
     names = list(seen.outputs)
     boxes = [name for name in names if len(seen.outputs[name]) == 3 and seen.outputs[name][-1] == 4]
     others = [name for name in names if name not in boxes]
@@ -188,7 +188,7 @@ def _mmdet_raw(seen: Seen) -> Description | None:
     return replace(preset, box_outputs=(boxes[0],), score_outputs=(others[0],), **plain)
 
 
-def _with_names(description: Description, seen: Seen) -> Description:
+def _with_names(description: Description, seen: DetectorFile) -> Description:
     """The person's class by the names in Ultralytics' metadata; ValueError if nobody is called a person."""
     names = _parsed(seen.metadata.get("names", ""))
     joints = _parsed(seen.metadata.get("kpt_shape", ""))
@@ -209,7 +209,7 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _begins_with_slices(seen: Seen) -> bool:
+def _begins_with_slices(seen: DetectorFile) -> bool:
     """Whether the image goes into slices first: YOLOX's Focus, which takes pixels from 0 to 255 as they are."""
     first = next(iter(seen.inputs), "")
     return any(kind == "Slice" and first in names for kind, names in seen.operators)

@@ -12,7 +12,7 @@ pytest.importorskip("onnxruntime")
 from lehrnet.calibration.budget import Int8Choice
 from lehrnet.cli import main
 from lehrnet.export.foreign_graph import read_foreign
-from lehrnet.export.importing import Words, import_bundle, read_words
+from lehrnet.export.importing import ImportOptions, import_bundle, read_import_options
 from lehrnet.runtime import PoseEstimator
 from lehrnet.runtime.bundle import open_bundle
 from lehrnet.tests.export.foreign_models import pose_model, saved
@@ -82,8 +82,8 @@ def test_joints_that_nobody_named_are_asked_for(tmp_path: Path, capsys) -> None:
 def test_unknown_words_and_precisions_are_refused_and_nothing_is_written(model: Path, tmp_path: Path) -> None:
     (tmp_path / "words.json").write_text('{"means": [0, 0, 0]}')
     with pytest.raises(ValueError, match="it has 'means', expected mean, std, colour"):
-        read_words(tmp_path / "words.json")
+        read_import_options(tmp_path / "words.json")
     graph = read_foreign(model)
     with pytest.raises(ValueError, match="precisions are native_fp32; of an imported graph there are fp32, fp16"):
-        import_bundle(graph, Words().spec(graph), tmp_path / "bundle", name="a", precisions=["native_fp32"])
+        import_bundle(graph, ImportOptions().spec(graph), tmp_path / "bundle", name="a", precisions=["native_fp32"])
     assert not (tmp_path / "bundle").exists()

@@ -158,6 +158,8 @@ def test_the_default_network_is_exact_on_81_photographs(pose_samples: Path, tmp_
     bundle = export_bundle(checkpoint, tmp_path / "bundle")
     assert bundle.spec == PoseSpec()
     assert bundle.artefacts["fp32"].measured["nodes"] <= 3200
-    (rung,) = verify_bundle(bundle, photograph_crops(pose_samples, bundle.spec))
-    assert (rung.parity.crops, rung.parity.joints) == (225, 3825)
-    assert rung.passed, rung.fault
+    ladder = verify_bundle(bundle, photograph_crops(pose_samples, bundle.spec))
+    assert [rung.name for rung in ladder] == list(package.default_precisions())
+    for rung in ladder:
+        assert (rung.parity.crops, rung.parity.joints) == (225, 3825)
+        assert rung.passed, rung.fault
