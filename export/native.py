@@ -60,7 +60,7 @@ def native_bytes(network: PoseNetwork, steps: Mapping[str, Steps] | None = None)
     total = offsets.pop()
     content = bytearray(total)
     HEADER.pack_into(
-        content, 0, MAGIC, version, BYTE_ORDER, total, *_config_numbers(network.config), len(tensors)
+        content, 0, MAGIC, version, BYTE_ORDER, total, *config_numbers(network.config), len(tensors)
     )  # fmt: skip
     for place, (tensor, offset) in enumerate(zip(tensors, offsets, strict=True)):
         sizes = (*tensor.shape, *[1] * (4 - tensor.ndim))
@@ -145,10 +145,11 @@ def _attention(ema: EMA) -> Iterator[Tensor]:
     yield torch.tensor([ema.norm.eps])
 
 
-def _config_numbers(config: NetworkConfig) -> tuple[int, ...]:
+def config_numbers(config: NetworkConfig) -> tuple[int, ...]:
+    """A config as the nine whole numbers of the artefact's header."""
     return (
         *(config.joints, config.width, config.units, *config.modules),
-        *(config.light_units, config.light_convs, config.attention),
+        *map(int, (config.light_units, config.light_convs, config.attention)),
     )
 
 

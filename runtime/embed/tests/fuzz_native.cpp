@@ -1,7 +1,8 @@
 // Packed networks: bytes as they come, and right files of which some numbers are changed or that are cut. What is let
-// through is run.
+// through is run. $LEHRNET_GOLDEN is tests/golden.
 #include <algorithm>
 
+#include "../src/failure.h"
 #include "packed.h"
 #include "source.h"
 
@@ -45,8 +46,9 @@ void damage_and_run(::Source& source, const Bytes& right) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const Bytes light = network({2, 4, 1, 1, 1, 1, 1, 1, 1}), dense = network({2, 4, 1, 1, 1, 1, 0, 0, 0}),
-                       of_bytes = network({2, 4, 1, 1, 1, 1, 1, 1, 1}, 2);
+    static const std::string golden = std::getenv("LEHRNET_GOLDEN");
+    static const Bytes light = network(golden, "smallest"), dense = network(golden, "smallest_dense"),
+                       of_bytes = network(golden, "smallest", 2);
     ::Source source{data, size};
     const auto kind = source.take<std::uint8_t>();
     if (kind % 8 == 0) {

@@ -1,12 +1,14 @@
-// A packed network of any config with made-up weights, for tests: what it takes is learned from the engine's own words.
+// Packed networks with made-up weights, for tests.
 #pragma once
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
-#include "../src/failure.h"
 #include "../src/native/engine.h"
 #include "../src/native/instructions.h"
 
@@ -18,7 +20,7 @@ using Bytes = std::vector<unsigned char>;
 using Numbers = std::vector<std::uint32_t>;  // joints, width, units, modules of three stages, light_units, light_convs, attention
 
 inline constexpr std::size_t HEADER = 64, ENTRIES[] = {24, 32}, ALIGNMENT = 64;  // entries by version
-inline constexpr std::uint32_t FLOATS = 0, BYTES = 1;                            // types
+inline constexpr std::uint32_t BYTES = 1;                                        // a type; 0: floats
 
 struct Tensor {
     Sizes sizes;
@@ -74,41 +76,26 @@ inline Bytes file_of(const Numbers& config, const std::vector<Tensor>& tensors, 
     return file;
 }
 
-// What the engine says of a file; empty where it takes it.
-inline std::string words_on(const Bytes& file) {
-    try {
-        Engine(Artefact(file.data(), file.size(), "it"), 32, 32, 1, 1, choose_instructions("plain"));
-    } catch (const lehrnet::Failure& failure) {
-        return failure.what();
-    }
-    return "";
-}
-
-// `version` 2: all that may be of bytes is.
-inline Bytes network(const Numbers& config, std::uint32_t version = 1) {
-    std::vector<Tensor> tensors;
-    for (;;) {
-        tensors.push_back({{0, 0, 0, 0}, version == 1 ? FLOATS : BYTES});
-        for (;;) {
-            const std::string words = words_on(file_of(config, tensors, version));
-            Tensor& last = tensors.back();
-            Sizes wanted{};
-            const std::size_t at = words.find("expected ");
-            if (words.find("takes floats") != std::string::npos || words.find("expected 0, floats") != std::string::npos) {
-                last.type = FLOATS;
-            } else if (at != std::string::npos && std::sscanf(words.c_str() + at, "expected %ux%ux%ux%u", &wanted.out, &wanted.in,
-                                                              &wanted.height, &wanted.width) == 4) {
-                if (last.sizes.out != 0) break;  // another than the last: this one is right
-                last.sizes = wanted;
-            } else {
-                break;
-            }
+// A network of golden/networks.txt, where Python says which tensors it has. `version` 2: all that may be of bytes is.
+inline Bytes network(const std::string& golden, const std::string& wanted, std::uint32_t version = 1) {
+    std::ifstream lines(golden + "/networks.txt");
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line);
+        std::string name;
+        std::uint32_t found = 0;
+        if (!(words >> name >> found) || name != wanted || found != version) continue;
+        Numbers config(9);
+        std::size_t count = 0;
+        for (std::uint32_t& number : config) words >> number;
+        words >> count;
+        std::vector<Tensor> tensors(count);
+        for (Tensor& each : tensors) {
+            words >> each.type >> each.sizes.out >> each.sizes.in >> each.sizes.height >> each.sizes.width;
         }
-        if (tensors.back().sizes.out == 0) {  // one is left over: that was all
-            tensors.pop_back();
-            return file_of(config, tensors, version);
-        }
+        return file_of(config, tensors, version);
     }
+    std::fprintf(stderr, "%s/networks.txt has no network %s of version %u\n", golden.c_str(), wanted.c_str(), version);
+    std::exit(1);
 }
 
 }  // namespace packed

@@ -70,16 +70,17 @@ constexpr float CLOSE = 1e-5f, STEPS = 0.05f;  // of bytes a step here and there
 
 }  // namespace
 
-int main() {
-    const Bytes attentive = network({JOINTS, 8, 1, 1, 1, 1, 1, 1, 1});
-    check_side_by_side(attentive);
-    check_network(attentive, CLOSE);
-    check_network(network({JOINTS, 8, 1, 1, 1, 1, 1, 1, 1}, 2), STEPS);
+int main(int, char** arguments) {
+    const std::string golden = arguments[1];
+    const Bytes light = network(golden, "light");
+    check_side_by_side(light);
+    check_network(light, CLOSE);
+    check_network(network(golden, "light", 2), STEPS);
 #ifndef __SANITIZE_THREAD__  // whose loops take fifty times their time; these differ in no thread's work
-    check_network(network({JOINTS, 12, 1, 1, 1, 1, 1, 0, 0}), CLOSE);
-    check_network(network({JOINTS, 12, 1, 1, 1, 1, 1, 1, 0}, 2), STEPS);
-    check_network(network({JOINTS, 4, 2, 1, 1, 2, 0, 0, 0}), CLOSE);
-    check_network(network({JOINTS, 4, 2, 1, 1, 2, 0, 0, 0}, 2), STEPS);
+    for (const char* name : {"without_attention", "dense", "deep"}) {
+        check_network(network(golden, name), CLOSE);
+        check_network(network(golden, name, 2), STEPS);
+    }
 #endif
     return failures;
 }

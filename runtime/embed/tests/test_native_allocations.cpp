@@ -19,11 +19,11 @@ __attribute__((noinline)) void* operator new(std::size_t size) {
 __attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
 __attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
-int main() {
+int main(int, char** arguments) {
     const std::vector<float> crops(4 * 3 * 64 * 64);
-    std::vector<float> heatmaps(4 * 3 * 16 * 16);
+    std::vector<float> heatmaps(4 * 5 * 16 * 16);
     for (const std::uint32_t version : {1u, 2u}) {
-        const packed::Bytes file = packed::network({3, 8, 1, 1, 1, 1, 1, 1, 1}, version);
+        const packed::Bytes file = packed::network(arguments[1], "light", version);
         for (const int threads : {1, 2}) {
             packed::Engine engine(packed::Artefact(file.data(), file.size(), "it"), 64, 64, 4, threads,
                                   packed::choose_instructions());

@@ -1,4 +1,4 @@
-"""Writes the golden files: what Python's definitions of crop and decode give, for the C++ ones to be held against.
+"""Writes the golden files: what Python defines of crop, decode and packed networks; the C++ is held against it.
 
 python runtime/embed/tests/write_golden.py [FOLDER]     # tests/golden beside this file if absent
 """
@@ -10,12 +10,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lehrnet.calibration.steps import Steps
+from lehrnet.export.native import TYPES, config_numbers, native_tensors
+from lehrnet.model import NetworkConfig, PoseNetwork
+from lehrnet.model.forms import fold_norms
 from lehrnet.pose.crop import sample_bilinear
 from lehrnet.pose.frame import person_affines
 from lehrnet.pose.heatmap import DECODE_METHODS, encode, fuse_flipped
 from lehrnet.pose.points import find_points
 from lehrnet.pose.spec import COCO, PoseSpec
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
+from lehrnet.tests.runtime.native_twins import integer_paths
 
 SPEC = replace(COCO, input_size=(64, 32))
 SPECS = {
@@ -34,16 +39,28 @@ BOXES = np.array(
     ],
     np.float32,
 )
+SMALL = NetworkConfig(joints=5, width=8, units=1, modules=(1, 1, 1))
+NETWORKS = {
+    "light": SMALL,
+    "without_attention": replace(SMALL, width=12, attention=False),
+    "dense": replace(SMALL, width=12, light_units=False, light_convs=False, attention=False),
+    "deep": replace(SMALL, width=4, units=2, modules=(1, 1, 2), light_units=False, light_convs=False, attention=False),
+    "smallest": replace(SMALL, joints=2, width=4),
+    "smallest_dense": replace(SMALL, joints=2, width=4, light_units=False, light_convs=False, attention=False),
+}
+"""By the name in networks.txt."""
 
 
 def main() -> None:
-    """Write the bundles and the arrays."""
+    """Write the bundles, the arrays and the networks' tensors."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "golden"
     folder.mkdir(parents=True, exist_ok=True)
     for name, spec in SPECS.items():
         write_bundle(folder / name, spec)
     for name, array in arrays().items():
         array.tofile(folder / name)
+    lines = [line for name, config in NETWORKS.items() for line in tensors(name, config)]
+    (folder / "networks.txt").write_text("\n".join(lines) + "\n")
 
 
 def write_bundle(root: Path, spec: PoseSpec) -> None:
@@ -85,6 +102,19 @@ def arrays() -> dict[str, np.ndarray]:
         "fused_hrnet.f32": fuse_flipped(heatmaps, heatmaps[::-1].copy(), SPEC.skeleton.mirror, "hrnet"),
         **keypoints,
     }
+
+
+def tensors(name: str, config: NetworkConfig) -> list[str]:
+    """A line for each version of a packed network: name, version, config, each tensor's type and sizes."""
+    network = PoseNetwork(config)
+    steps = {path: Steps(1.0, 1.0) for path in integer_paths(fold_norms(network.double().eval()))}
+    return [_line(name, version, config, [*native_tensors(network, of)]) for version, of in ((1, {}), (2, steps))]
+
+
+def _line(name: str, version: int, config: NetworkConfig, found: list[np.ndarray]) -> str:
+    numbers = config_numbers(config)
+    sizes = [(TYPES[tensor.dtype.name], *tensor.shape, *[1] * (4 - tensor.ndim)) for tensor in found]
+    return " ".join(map(str, (name, version, *numbers, len(found), *(number for each in sizes for number in each))))
 
 
 def crops(image: np.ndarray, affines: np.ndarray) -> np.ndarray:
