@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..parsing import naming, read_json
-from .coco import NOT_NEEDED, PERSON_CATEGORY, is_id, likely_person, person_category
+from .coco import NOT_NEEDED, PERSON_CATEGORY, is_id, likely_person, person_categories
 from .crop import check_boxes, corners
 from .data import ImageId
 from .skeleton import Skeleton
@@ -120,12 +120,11 @@ def _from_annotations(
     by_name = {entry["file_name"]: entry for entry in entries if isinstance(entry.get("file_name"), str)}
     chosen = match_names(by_name, pictures, root)
     people = [entry for entry in content["annotations"] if isinstance(entry, Mapping)]
-    person = _person_of(content.get("categories"), skeleton)
-    person = likely_person(people) if person is None else person
+    kinds = _kinds_of(content.get("categories"), skeleton) or (likely_person(people),)
     by_id: dict[ImageId, list[Mapping[str, Any]]] = {by_name[name]["id"]: [] for name in chosen}
     for entry in people:
         known = is_id(entry.get("image_id")) and entry["image_id"] in by_id
-        if known and entry.get("category_id", person) == person and not entry.get("iscrowd"):
+        if known and entry.get("category_id", kinds[0]) in kinds and not entry.get("iscrowd"):
             by_id[entry["image_id"]].append(entry)
     found = {}
     for name, picture in chosen.items():
@@ -136,17 +135,18 @@ def _from_annotations(
     return found
 
 
-def _person_of(categories: object, skeleton: Skeleton | None) -> ImageId | None:
+def _kinds_of(categories: object, skeleton: Skeleton | None) -> tuple[ImageId, ...]:
+    """Ids of the categories that are people; empty where there are no categories."""
     if skeleton is not None:
         try:
-            return person_category(categories, skeleton)
+            return person_categories(categories, skeleton)
         except ValueError:
             pass  # boxes need no joints: a category named "person" is enough
     named = [each for each in categories if isinstance(each, Mapping)] if isinstance(categories, list) else []
     persons = [each.get("id") for each in named if each.get("name") == "person"]
     if persons:
-        return persons[0]
-    return named[0].get("id") if len(named) == 1 else (PERSON_CATEGORY if named else None)
+        return (persons[0],)
+    return (named[0].get("id"),) if len(named) == 1 else (PERSON_CATEGORY,) if named else ()
 
 
 def _from_detections(

@@ -85,24 +85,34 @@ def read_coco(
 
 
 def person_category(categories: object, skeleton: Skeleton) -> ImageId | None:
-    """Id of the category with the skeleton's joints, or with the name "person"; None if there are no categories."""
+    """Id that results are given: of the first of `person_categories`; None if there are no categories."""
+    return next(iter(person_categories(categories, skeleton)), None)
+
+
+def person_categories(categories: object, skeleton: Skeleton) -> tuple[ImageId, ...]:
+    """Ids of the categories whose entries are read: that with the skeleton's joints, or with the name "person".
+
+    Several that share the skeleton's joints, such as the species of an animal dataset, are all read, as one kind,
+    unless one is called "person". Empty if there are no categories; ValueError where none fits or the joints differ.
+    """
     if categories is None or categories == []:
-        return None
+        return ()
     if not isinstance(categories, list) or not all(isinstance(each, Mapping) for each in categories):
         raise ValueError("categories is no list of objects, expected COCO's person category with its joints' names")
     jointed = [each for each in categories if each.get("keypoints")]
     fitting = [each for each in jointed if _names(each) is not None and len(_names(each) or ()) == len(skeleton)]
-    named = [each for each in fitting or ([] if jointed else categories) if each.get("name") == "person"]
-    chosen = fitting if len(fitting) == 1 else named
-    if len(chosen) != 1:
-        if jointed and not fitting:
-            counts = [len(_names(each) or ()) for each in jointed]
-            raise ValueError(f"its categories have {counts} joints, but {skeleton.name} has {len(skeleton)}")
+    if jointed and not fitting:
+        counts = [len(_names(each) or ()) for each in jointed]
+        raise ValueError(f"its categories have {counts} joints, but {skeleton.name} has {len(skeleton)}")
+    named = [each for each in fitting or categories if each.get("name") == "person"]
+    chosen = named if named else fitting
+    if not chosen or len(named) > 1 or any(_names(each) != _names(chosen[0]) for each in chosen):
         raise ValueError("no category has keypoints or is called person, or several are: which are people?")
     _check_order(_names(chosen[0]), skeleton)
-    if not is_id(chosen[0].get("id")):
-        raise ValueError(f"the id of its person category is {chosen[0].get('id')!r}, expected a number or a text")
-    return chosen[0]["id"]
+    for each in chosen:
+        if not is_id(each.get("id")):
+            raise ValueError(f"the id of its person category is {each.get('id')!r}, expected a number or a text")
+    return tuple(each["id"] for each in chosen)
 
 
 def likely_person(entries: Sequence[Mapping[str, Any]]) -> ImageId:
@@ -163,15 +173,16 @@ class _Reader:
         if not isinstance(content, dict):
             raise ValueError(f"it holds {type(content).__name__}, expected an object with images and annotations")
         entries, rows = (_list(content, name) for name in ("images", "annotations"))
-        category = person_category(content.get("categories"), self.skeleton)
-        if category is None:
-            category = likely_person([row for row in rows if isinstance(row, Mapping)])
+        categories = person_categories(content.get("categories"), self.skeleton)
+        categories = categories or (likely_person([row for row in rows if isinstance(row, Mapping)]),)
+        if len(categories) > 1:
+            log.warning("%d categories share these joints: their entries are read as one kind", len(categories))
         entries = self._images(entries)
         image_index = {entry["id"]: index for index, entry in enumerate(entries)}
         sizes = [(entry.get("width") or 0, entry.get("height") or 0) for entry in entries]
         self.sizes = {entry["id"]: size for entry, size in zip(entries, sizes, strict=True) if all(size)}
         known: set[ImageId] = set()
-        usable = [row for number, row in enumerate(rows) if self._usable(number, row, image_index, category, known)]
+        usable = [row for number, row in enumerate(rows) if self._usable(number, row, image_index, categories, known)]
         people = [row for row in usable if not row.get("iscrowd")]
         groups = [row for row in usable if row.get("iscrowd")]
         self._count_defaults(people)
@@ -186,7 +197,7 @@ class _Reader:
                 image_ids=tuple(image_index),
                 labels=labels,
                 reading=self.reading,
-                category=category,
+                category=categories[0],
                 crowds=crowds,
                 **self._arrays(group, image_index),
             )
@@ -234,7 +245,7 @@ class _Reader:
         number: int,
         row: Any,
         image_index: Mapping[ImageId, int],
-        category: ImageId,
+        categories: tuple[ImageId, ...],
         known: set[ImageId],
     ) -> bool:
         """Whether an annotation is a valid person or crowd; faults are counted."""
@@ -242,8 +253,8 @@ class _Reader:
             self.reading.leave_out(f"annotation number {number}", "it is no object")
             return False
         kind = row.get("category_id")
-        if kind is not None and kind != category:
-            self.reading.fill(f"another category than the person's ({category!r}): not counted")
+        if kind is not None and kind not in categories:
+            self.reading.fill(f"another category than the person's ({_listed(categories)}): not counted")
             return False
         reason = next((reason for check in (self._fault, self._pose_fault) if (reason := check(row, image_index))), "")
         if not reason and "id" in row:
@@ -287,6 +298,10 @@ class _Reader:
         fill(f"no area: {AREA_OF_BOX} of the box", sum(row.get("area") is None for row in people))
         fill("no iscrowd: a single person", sum(row.get("iscrowd") is None for row in people))
         fill("no id: numbered", sum("id" not in row for row in people))
+
+
+def _listed(ids: Sequence[ImageId]) -> str:
+    return ", ".join(map(repr, ids[:3])) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
 
 
 def _box_fault(box: Any, width: float, height: float) -> str:

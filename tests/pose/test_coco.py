@@ -171,6 +171,17 @@ class TestIdentity:
         people = read_coco(changed(data_folder, change))
         assert (len(people), people.category) == (3, category)
 
+    def test_species_with_the_same_joints_are_read_as_one_kind(self, data_folder: Path, caplog) -> None:
+        def change(content: dict[str, Any]) -> None:
+            (person,) = content["categories"]
+            content["categories"] = [{**person, "id": at, "name": name} for at, name in ((4, "cat"), (7, "dog"))]
+            for entry, kind in zip(content["annotations"], (4, 7, 9), strict=True):
+                entry["category_id"] = kind
+
+        people = read_coco(changed(data_folder, change))
+        assert (len(people), people.category) == (2, 4)
+        assert "2 categories share these joints" in caplog.text
+
     def test_a_crowd_is_no_person_and_is_kept_for_the_figures(self, data_folder: Path) -> None:
         crowd = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "iscrowd": 1, "area": 5}
         crowd["segmentation"] = {"counts": [1, 2], "size": [90, 80]}

@@ -28,6 +28,7 @@ from lehrnet.training.trainer import Run, Trainer
 ONE = Skeleton("one", ("nose",), (0.1,), (), (), ())
 PLAIN = PoseSpec(ONE, (128, 96), mean=(0, 0, 0), std=(1, 1, 1))
 TINY = NetworkConfig(width=8, units=1, modules=(1, 1, 1))
+DENSE = replace(TINY, light_units=False, light_convs=False, attention=False)  # HRNet's body
 
 
 def blob(place: tuple[float, float], spec: PoseSpec) -> Tensor:
@@ -109,18 +110,20 @@ def test_the_loss_is_shared() -> None:
 
 
 def test_a_student_gains_from_its_teacher_in_as_many_steps(drawn_folder: Path, tmp_path: Path) -> None:
-    """On drawn figures of which only the left joints are labelled, a network that learnt all teaches the others."""
+    """On drawn figures of which only the left joints are labelled, an HRNet that learnt all teaches the others."""
     spec = PoseSpec(input_size=(64, 64))
     write_pack(tmp_path / "pack", {"drawn": read_coco(drawn_folder)}, spec)
     pack = read_pack(tmp_path / "pack")
     recipe = Recipe(spec=spec, epochs=16, batch=16, learning_rate=5e-3, schedule="cosine", augmentation=NONE)
     device = torch.device("cpu")
 
-    def trained(name: str, people, recipe: Recipe, teacher: Teacher | None = None) -> PoseNetwork:
+    def trained(
+        name: str, people, recipe: Recipe, teacher: Teacher | None = None, config: NetworkConfig = TINY
+    ) -> PoseNetwork:
         torch.manual_seed(0)
         batches = Batches(people, spec, device)
         run = Run(tmp_path / name, fused_ops=False)
-        trainer = Trainer(PoseNetwork(TINY), recipe, batches, None, run, teacher=teacher)
+        trainer = Trainer(PoseNetwork(config), recipe, batches, None, run, teacher=teacher)
         trainer.train()
         return trainer.kept.eval()
 
@@ -129,7 +132,7 @@ def test_a_student_gains_from_its_teacher_in_as_many_steps(drawn_folder: Path, t
         with torch.no_grad():
             return float(heatmap_loss(network(batch.crops), batch.heatmaps, batch.weights))
 
-    master = trained("teacher", pack, recipe)
+    master = trained("teacher", pack, recipe, config=DENSE)
     half = replace(pack, keypoints=pack.keypoints.copy())
     half.keypoints[:, [pair[1] for pair in spec.skeleton.flip_pairs], 2] = 0  # nobody labelled the right side
     teacher = Teacher(master, spec, "1" * 64)
