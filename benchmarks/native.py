@@ -2,6 +2,7 @@
 
 python -m lehrnet.benchmarks.native --out benchmarks/results/native_cpu.json
 python -m lehrnet.benchmarks.native --int8 --out benchmarks/results/native_int8_cpu.json
+python -m lehrnet.benchmarks.held_to_avx2 -m lehrnet.benchmarks.native --out benchmarks/results/native_avx2.json
 
 On one thread the time is the thread's own on the processor: what other programs take of a shared machine is not in it,
 what they take of its caches and of the core's other half is.
@@ -33,6 +34,7 @@ from ..pose.spec import COCO
 from ..runtime.backends.operators import operators_library
 from ..runtime.devices import cpu_fact
 from .engine_steps import by_kind
+from .held_to_avx2 import HELD
 from .interleave import by_the_clock, race
 from .native_door import BUILT, Door, DoorEngine
 from .paper_card import deployed, graph_subject
@@ -196,6 +198,7 @@ def main() -> None:
     batches = tuple(int(batch) for batch in options.batch.split(","))
     measured = measure_int8 if options.int8 else measure
     figures = measured(door, tuple(names), batches, options.rounds, options.threads)
+    figures["held_to"] = os.environ.get(HELD)
     figures["load_average"] = round(os.getloadavg()[0], 1)
     figures["cpu_flags"] = [
         flag for flag in (cpu_fact("flags") + cpu_fact("Features")).split() if re.match("avx|fma|amx|asimd", flag)

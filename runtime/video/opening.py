@@ -1,12 +1,16 @@
 """From what a user names (a file, a folder, a camera's number, an address, a pipeline) to an open source."""
 
+import os
+import select
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from ..predict import list_images
+from ..predict import IMAGE_SUFFIXES, list_images
 from .frames import FrameSource
 from .iterables import from_folder
 from .latest import LiveSource
@@ -42,7 +46,7 @@ def open_video(
     Raises:
         ValueError: a file that is no video, is empty or holds no frame.
         FileNotFoundError: no file, folder or device of that name.
-        RuntimeError: a camera or an address that does not answer.
+        RuntimeError: a camera or an address that does not answer, or a pipe that nobody writes.
         ImportError: PyAV is wanted and not installed.
     """
     if reader not in READERS:
@@ -71,7 +75,8 @@ def open_video(
 
 def is_video(source: str) -> bool:
     """Whether a source is for `open_video` rather than a picture or a folder of pictures, by its name alone."""
-    return _live(source) is not None or Path(source).suffix.lower() in VIDEO_SUFFIXES
+    suffix = Path(source).suffix.lower()
+    return (_live(source) is not None and suffix not in IMAGE_SUFFIXES) or suffix in VIDEO_SUFFIXES
 
 
 def _live(text: str) -> str | int | None:
@@ -92,13 +97,30 @@ def _open_live(source: str | int, text: str, timeout_s: float, reader: str) -> F
     if reader == "pyav" and isinstance(source, str) and not source.startswith(GSTREAMER):
         from .pyav import PyAvCapture
 
-        return LiveSource(name, partial(PyAvCapture, source, timeout_s), ends=pipe)
-    first = open_capture(source, timeout_s)
+        return LiveSource(name, partial(_opened, text, timeout_s, partial(PyAvCapture, source, timeout_s)), ends=pipe)
+    opens = partial(_opened, text, timeout_s, partial(open_capture, source, timeout_s))
+    first = opens()
     rate = first.get(cv2.CAP_PROP_FPS)
     return LiveSource(
         name,
-        partial(open_capture, source, timeout_s),
+        opens,
         rate if np.isfinite(rate) and 0 < rate <= 1000 else None,
         capture=first,
         ends=pipe,
     )
+
+
+Capture = TypeVar("Capture")
+
+
+def _opened(text: str, timeout_s: float, opens: Callable[[], Capture]) -> Capture:
+    """Open a live source; a named pipe only once somebody writes it, as opening it would wait for ever."""
+    if not Path(text).is_fifo():
+        return opens()
+    held = os.open(text, os.O_RDONLY | os.O_NONBLOCK)  # so that nothing is lost until the reader has it open, too
+    try:
+        if not select.select([held], [], [], timeout_s)[0]:
+            raise RuntimeError(f"nobody wrote to the pipe {text} within {timeout_s:g} s; start what writes it first")
+        return opens()
+    finally:
+        os.close(held)

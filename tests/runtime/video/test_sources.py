@@ -132,6 +132,19 @@ def test_names_of_videos_are_told_from_names_of_pictures() -> None:
     assert not any(map(is_video, ("a.jpg", "photos/", "a", "x.json")))
 
 
+def test_a_pipe_is_a_video_unless_it_is_called_a_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert is_video(str(tmp_path / "pipe"))
+    assert not is_video(str(tmp_path / "pipe.jpg"))
+
+
+def test_a_pipe_that_nobody_writes_is_given_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RuntimeError, match=r"nobody wrote to the pipe .* within 0\.2 s; start what writes it"):
+        open_video(tmp_path / "pipe", timeout_s=0.2)
+
+
 class TestPyAv:
     def test_it_reads_what_opencv_reads(self, clip: Path) -> None:
         pytest.importorskip("av", reason="PyAV is not installed: pip install 'lehrnet[video]'")
