@@ -364,9 +364,7 @@ for wrong_kind, number in (("float16", 10), ("uint8", 2)):
 @row("onnx", "output rank 1")
 def _(bench: Bench) -> str:
     flat = onnx.helper.make_node("ReduceMean", ["crops"], ["heatmaps"], axes=[1, 2, 3], keepdims=0)
-    return foreign(bench, flat, shape=["n", 3, 64, 64], out=["n"]).refused(
-        "expected tensor(float) of N x K x h x w"
-    )
+    return foreign(bench, flat, shape=["n", 3, 64, 64], out=["n"]).refused("expected tensor(float) of N x K x h x w")
 
 
 @row("onnx", "output is a sequence")

@@ -1,11 +1,8 @@
 """From what a user names (a file, a folder, a camera's number, an address, a pipeline) to an open source."""
 
-import os
-import select
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +12,7 @@ from .frames import FrameSource
 from .iterables import from_folder
 from .latest import LiveSource
 from .opencv import GSTREAMER, TIMEOUT_S, VideoFile, open_capture, without_password
+from .pipes import Opens, WrittenPipe
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
@@ -93,34 +91,24 @@ def _open_live(source: str | int, text: str, timeout_s: float, reader: str) -> F
     if text.startswith("file://"):
         raise ValueError(f"{text}: give a file by its path, without file://")
     name = f"camera {source}" if isinstance(source, int) else without_password(text)
-    pipe = text == STANDARD_INPUT or Path(text).is_fifo()
-    if reader == "pyav" and isinstance(source, str) and not source.startswith(GSTREAMER):
+    by_pyav = reader == "pyav" and isinstance(source, str) and not source.startswith(GSTREAMER)
+    if by_pyav:
         from .pyav import PyAvCapture
 
-        return LiveSource(name, partial(_opened, text, timeout_s, partial(PyAvCapture, source, timeout_s)), ends=pipe)
-    opens = partial(_opened, text, timeout_s, partial(open_capture, source, timeout_s))
-    first = opens()
+        opens: Opens = partial(PyAvCapture, timeout_s=timeout_s)
+    else:
+        opens = partial(open_capture, timeout_s=timeout_s)
+    fifo = Path(text).is_fifo()
+    opened = partial(WrittenPipe, text, opens, timeout_s) if fifo else partial(opens, source)
+    ends = fifo or text == STANDARD_INPUT
+    if by_pyav:
+        return LiveSource(name, opened, ends=ends)
+    first: Any = opened()
     rate = first.get(cv2.CAP_PROP_FPS)
     return LiveSource(
         name,
-        opens,
+        opened,
         rate if np.isfinite(rate) and 0 < rate <= 1000 else None,
         capture=first,
-        ends=pipe,
+        ends=ends,
     )
-
-
-Capture = TypeVar("Capture")
-
-
-def _opened(text: str, timeout_s: float, opens: Callable[[], Capture]) -> Capture:
-    """Open a live source; a named pipe only once somebody writes it, as opening it would wait for ever."""
-    if not Path(text).is_fifo():
-        return opens()
-    held = os.open(text, os.O_RDONLY | os.O_NONBLOCK)  # so that nothing is lost until the reader has it open, too
-    try:
-        if not select.select([held], [], [], timeout_s)[0]:
-            raise RuntimeError(f"nobody wrote to the pipe {text} within {timeout_s:g} s; start what writes it first")
-        return opens()
-    finally:
-        os.close(held)
