@@ -29,7 +29,7 @@ JOBS = {
     "make its bundle": ("export", "import", "build-engine", "extract"),
     "check it": ("verify", "evaluate", "doctor"),
     "run it": ("predict", "demo"),
-    "serve it": ("serve",),
+    "serve it": ("serve", "batch"),
     "measure it": ("info", "bench", "tune"),
 }
 EPILOG = """\
