@@ -5,7 +5,6 @@ It shares nothing with Ray but the step.
 
 import logging
 import multiprocessing
-import pickle
 import signal
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 from .archive import Chain
 from .rows import Done
-from .step import Job, Step
+from .step import Job, Step, portable
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +131,4 @@ def work(job: Job, pipe: Connection) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone; what was written stays
     except Exception as error:
-        pipe.send(_carried(error))
-
-
-def _carried(error: Exception) -> Exception:
-    """An exception that can be sent."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-        return error
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        pipe.send(portable(error))

@@ -1,6 +1,7 @@
 """The step that both engines run: a chain of parts in, the parts' files out. One worker holds one session."""
 
 import math
+import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -217,3 +218,12 @@ def _groups(looked: Iterator[_Looked]) -> Iterator[list[_Looked]]:
             group, pixels = [], 0
     if group:
         yield group
+
+
+def portable(error: Exception) -> Exception:
+    """The exception, or one with its words if it cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

@@ -4,33 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lehrnet.runtime.bundle import Artefact, Bundle, read_bundle, write_manifest
+from lehrnet.runtime.bundle import Artefact, read_bundle, write_manifest
 from lehrnet.runtime.compatibility import BuiltFor
-
-
-@pytest.fixture(scope="session")
-def native_bundle(tmp_path_factory) -> Path:
-    """The shipped network, packed for our CPU engine, which needs no ONNX Runtime."""
-    pytest.importorskip("torch")
-    from lehrnet.model.checkpoint import DEFAULT_WEIGHTS
-
-    return packed(DEFAULT_WEIGHTS, tmp_path_factory.mktemp("native") / "bundle")
-
-
-def packed(weights: Path, root: Path) -> Path:
-    from lehrnet.export.native import NATIVE, write_native
-    from lehrnet.model.checkpoint import load_checkpoint
-    from lehrnet.runtime.backends.operators import find_library
-
-    if find_library() is None:
-        pytest.skip("our CPU engine is not compiled here: a C++ compiler, then `make .venv/ready`, makes it")
-    checkpoint = load_checkpoint(weights)
-    root.mkdir()
-    path = root / f"{NATIVE}.lehrnet"
-    write_native(checkpoint.network, path)
-    artefact = Artefact.of(path, requires=("lehrnet_library",))
-    write_manifest(Bundle(root, "lehrnet_w32", checkpoint.spec, True, "for tests", {NATIVE: artefact}))
-    return root
 
 
 @pytest.fixture
