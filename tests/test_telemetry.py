@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lehrnet.tests.serving.triton_server import VARIABLE, environment_of_triton
+from lehrnet.benchmarks.triton_server import VARIABLE
+from lehrnet.tests.serving.triton_server import environment_of_triton
 
 WATCHED_S = 20
 WATCHER = textwrap.dedent(
@@ -139,7 +140,7 @@ def test_serving_asks_for_no_name(asked, native_bundle: Path, tmp_path: Path) ->
     code = f"""
 from pathlib import Path
 from lehrnet.cli import main
-from lehrnet.tests.serving.triton_server import triton
+from lehrnet.benchmarks.triton_server import triton
 out = Path({str(tmp_path)!r})
 assert main(["serve", "triton", {str(native_bundle)!r}, "--out", str(out / "repository")]) == 0
 with triton(out / "repository", out / "log") as server:

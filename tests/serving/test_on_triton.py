@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lehrnet.benchmarks.triton_server import ROOT, Triton, ask, triton
 from lehrnet.cli import main
 from lehrnet.pose.pictures import read_image
 from lehrnet.runtime import PoseEstimator
 from lehrnet.serving.triton import write_repository
 from lehrnet.serving.triton_config import Serving
-from lehrnet.tests.serving.triton_server import ROOT, Triton, environment_of_triton, triton
+from lehrnet.tests.serving.triton_server import environment_of_triton
 
 pytestmark = pytest.mark.slow
-CLIENT = Path(__file__).with_name("triton_client.py")
 TOLERANCE_PX = 0.01
 Pair = tuple[Any, Any]
 PARSE = """
@@ -47,23 +47,6 @@ def server(native_bundle: Path, tmp_path_factory):
 def estimator(native_bundle: Path):
     with PoseEstimator.open(native_bundle, device="cpu") as opened:
         yield opened
-
-
-def ask(
-    server: Triton, pairs: list[Pair], folder: Path, *, protocol: str = "grpc", threads: int = 1, seconds: float = 0
-) -> dict[str, Any]:
-    """Answers of the server by `keypoints_N`, `said_N`, `version_N` and `ms_N`."""
-    arrays = {f"frame_{index}": frame for index, (frame, _) in enumerate(pairs)}
-    arrays |= {f"boxes_{index}": np.asarray(boxes, np.float32).reshape(-1, 4) for index, (_, boxes) in enumerate(pairs)}
-    np.savez(folder / "requests.npz", **arrays)
-    port = server.grpc if protocol == "grpc" else server.http
-    command = [
-        *(environment_of_triton() / "bin" / "python", CLIENT, protocol, port, threads),
-        *(folder / "requests.npz", folder / "answers.npz", seconds),
-    ]
-    subprocess.run([str(each) for each in command], check=True, timeout=300)
-    with np.load(folder / "answers.npz") as found:
-        return {name: found[name] for name in found.files}
 
 
 def keypoints(estimator: PoseEstimator, pair: Pair) -> Any:

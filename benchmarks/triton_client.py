@@ -1,9 +1,10 @@
 """A client of Triton, run by the environment that has `tritonclient`: requests of a file, answers into another.
 
-    python triton_client.py http|grpc PORT THREADS REQUESTS.npz ANSWERS.npz [SECONDS]
+    python triton_client.py http|grpc PORT THREADS REQUESTS.npz ANSWERS.npz SECONDS
 
 REQUESTS has arrays frame_0, boxes_0, frame_1, ...; ANSWERS gets keypoints_N, or said_N where the server refused, with
-the milliseconds of each and the version of the model that answered. With SECONDS the requests go round for that long.
+the milliseconds of each and the version of the model that answered. With SECONDS above 0 the requests go round for that
+long.
 """
 
 import sys
@@ -11,13 +12,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 local = threading.local()
 
 
-def main(protocol: str, port: str, threads: str, requests: str, answers: str, seconds: str = "0") -> None:
+def main(arguments: list[str]) -> None:
+    """Send the requests and write the answers."""
+    protocol, port, threads, requests, answers, seconds = arguments
     library, found = import_module(f"tritonclient.{protocol}"), {}
     given = np.load(requests)
     count = len(given.files) // 2
@@ -48,7 +53,8 @@ def main(protocol: str, port: str, threads: str, requests: str, answers: str, se
     np.savez(answers, **found)
 
 
-def inputs_of(library, frame: np.ndarray, boxes: np.ndarray) -> list:
+def inputs_of(library: Any, frame: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[Any]:
+    """A frame and its boxes as the client library sends them."""
     inputs = [
         library.InferInput("frame", [1, *frame.shape], "UINT8"),
         library.InferInput("boxes", [1, *boxes.shape], "FP32"),
@@ -59,4 +65,4 @@ def inputs_of(library, frame: np.ndarray, boxes: np.ndarray) -> list:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])
