@@ -30,9 +30,7 @@ Watch = Callable[[subprocess.Popen[str]], None]
 
 def measure(bundle: Path, photographs: Path, count: int, shared: str, *, ray: bool) -> dict[str, Any]:
     """Seconds and resident memory of each run, and what is there after the kills."""
-    with tempfile.TemporaryDirectory(
-        dir=photographs.parent if os.access(photographs.parent, os.W_OK) else None
-    ) as name:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _repeat(photographs, folder / "archive", count)
         predict = _run("predict", bundle, folder / "archive", "--json", folder / "predicted.json", "--device", "cpu")
