@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from lehrnet.cli import main
@@ -247,3 +249,24 @@ def test_a_worker_and_then_the_driver_are_killed_and_every_picture_is_there_once
     names = [row["file_name"] for row in rows(out)]
     assert len(names) == len({*names}) == 409
     assert not [path for path in out.iterdir() if path.name.endswith(".unfinished")]
+
+
+def test_a_detector_finds_the_people_and_the_run_goes_on_with_it_alone(
+    tiny_bundle: Path, tmp_path: Path, capsys
+) -> None:
+    pytest.importorskip("onnx")
+    from lehrnet.tests.runtime.detect import test_detectors
+
+    detector = test_detectors.build("1 YOLOX raw", tmp_path)
+    picture = np.full((200, 320, 3), (60, 90, 50), np.uint8)
+    (tmp_path / "archive").mkdir()
+    cv2.imwrite(str(tmp_path / "archive" / "nobody.png"), picture)
+    x1, y1, x2, y2 = test_detectors.PLACE.astype(int)
+    picture[y1:y2, x1:x2] = test_detectors.graphs.PERSON_BGR
+    cv2.imwrite(str(tmp_path / "archive" / "somebody.png"), picture)
+    arguments = ("--detector", detector, "--detector-kind", "yolox")
+    assert batch(tmp_path / "archive", tiny_bundle, tmp_path / "out", *arguments) == 0
+    assert "2 images, 1 people, 0 errors" in capsys.readouterr().out
+    assert batch(tmp_path / "archive", tiny_bundle, tmp_path / "out", *arguments) == 0
+    assert batch(tmp_path / "archive", tiny_bundle, tmp_path / "out", *arguments, "--detector-score", 0.9) == 2
+    assert "begun with another detector_settings" in capsys.readouterr().err
