@@ -117,7 +117,7 @@ def list_archive(
     if part_pictures < 1 or not segment_s > 0:
         raise ValueError(f"a part has {part_pictures} pictures and a segment {segment_s:g} s, expected more than 0")
     listed = _list_address(address) if "://" in address else _list_folder(Path(address), leave_out)
-    pictures = [name for name in listed if _suffix(name) in IMAGE_SUFFIXES]
+    pictures = [name for name in listed if _suffix(name) not in VIDEO_SUFFIXES]
     videos = [name for name in listed if _suffix(name) in VIDEO_SUFFIXES]
     if not listed:
         raise ValueError(
@@ -144,17 +144,41 @@ def file_of(address: str, name: str) -> Path:
     return Path(address) / name if Path(address).is_dir() else Path(address)
 
 
-def open_address(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the folder's path in it; ImportError without fsspec."""
+@dataclass(frozen=True)
+class Store:
+    """A folder at an address of fsspec."""
+
+    system: Any
+    folder: str
+    """Its path in the file system; empty: the root."""
+    only: str | None = None
+    """The file that was named, if it was not a folder."""
+
+    def path(self, name: str) -> str:
+        """Path of a file of the folder."""
+        return f"{self.folder}/{name}" if self.folder else name
+
+
+def open_address(address: str) -> Store:
+    """The folder at an address, or the one that holds the file there.
+
+    FileNotFoundError if nothing is there; ImportError without fsspec, or without its package for such addresses.
+    """
     try:
         import fsspec  # noqa: PLC0415 - addresses only
     except ImportError as error:
         raise ImportError(f"{address} takes fsspec: pip install 'lehrnet[batch]'") from error
     try:
-        system, folder = fsspec.core.url_to_fs(address)
+        system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:  # s3fs, gcsfs, ...
         raise ImportError(f"{address}: {error}") from error
-    return system, folder.rstrip("/")
+    path = path.rstrip("/")
+    if system.isfile(path):
+        folder, _, name = path.rpartition("/")
+        return Store(system, folder, name)
+    if not system.exists(path):
+        raise FileNotFoundError(f"nothing at {address}")
+    return Store(system, path)
 
 
 @dataclass(frozen=True)
@@ -185,11 +209,11 @@ def _list_folder(root: Path, leave_out: Path | None) -> list[str]:
 
 
 def _list_address(address: str) -> list[str]:
-    system, folder = open_address(address)
-    if not system.exists(folder):
-        raise FileNotFoundError(f"nothing at {address}")
-    start = f"{folder}/" if folder else ""
-    names = [name.removeprefix(start) for name in system.find(folder) if _is_ours(name)]
+    store = open_address(address)
+    if store.only is not None:
+        return [store.only]
+    start = store.path("")
+    names = [name.removeprefix(start) for name in store.system.find(store.folder) if _is_ours(name)]
     return sorted(name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts[:-1]))
 
 

@@ -79,7 +79,7 @@ class Step:
             )
         )
         self.video_boxes = None if job.video_boxes is None else FrameBoxes(job.video_boxes)
-        self.system, self.folder = open_address(job.address) if "://" in job.address else (None, "")
+        self.store = open_address(job.address) if "://" in job.address else None
 
     def __call__(
         self, chain: Chain, avoid: frozenset[str] = frozenset(), at: Callable[[str], None] = lambda _: None
@@ -117,8 +117,8 @@ class Step:
 
     def _read(self, picture: Picture) -> Image:
         size, most = None if picture.people is None else picture.people.size, self.job.max_pixels
-        if self.system is not None:
-            content = self.system.cat_file(f"{self.folder}/{picture.name}")
+        if self.store is not None:
+            content = self.store.system.cat_file(self.store.path(picture.name))
             return decode_image(content, picture.name, max_pixels=most, size=size)
         path = file_of(self.job.address, picture.name)
         return read_image(path, max_pixels=most) if size is None else read_image_of(path, size, max_pixels=most)
@@ -194,12 +194,12 @@ class Step:
     @contextmanager
     def _video_file(self, name: str) -> Iterator[Path]:
         """The path of a video; a copy for as long as it is read, if it lies at an address."""
-        if self.system is None:
+        if self.store is None:
             yield file_of(self.job.address, name)
             return
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / Path(name).name
-            self.system.get_file(f"{self.folder}/{name}", str(copy))
+            self.store.system.get_file(self.store.path(name), str(copy))
             yield copy
 
 

@@ -46,6 +46,13 @@ def test_an_address_is_listed_like_the_folder(folder: Path, tmp_path: Path) -> N
         ]
 
 
+def test_one_file_is_an_archive_whatever_it_is_called(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    shutil.copy(folder / "b.jpg", tmp_path / "picture.tif")
+    for address in (str(tmp_path / "picture.tif"), f"file://{tmp_path}/picture.tif"):
+        assert names(list_archive(address, PoseSpec())) == [["picture.tif"]]
+
+
 def test_boxes_go_to_pictures_of_an_address_by_name(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     boxes = tmp_path / "boxes.json"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,20 @@ def test_a_detector_finds_the_people_and_the_run_goes_on_with_it_alone(
     assert batch(tmp_path / "archive", tiny_bundle, tmp_path / "out", *arguments) == 0
     assert batch(tmp_path / "archive", tiny_bundle, tmp_path / "out", *arguments, "--detector-score", 0.9) == 2
     assert "begun with another detector_settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["zip://::file://{}/a.zip", "zip://inner::file://{}/a.zip", "file://{}/clip.avi"])
+def test_an_address_gives_what_the_folder_gives(
+    address: str, folder: Path, clip: Path, tiny_bundle: Path, tmp_path: Path, capsys
+) -> None:
+    pytest.importorskip("fsspec")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for path in [clip, *folder.rglob("*.jpg")]:
+            file.write(path, f"inner/{path.relative_to(folder) if path != clip else path.name}")
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps([[]] * 30))
+    only_video = ("--boxes", boxes) if address.endswith("avi") else ()
+    assert batch(address.format(tmp_path), tiny_bundle, tmp_path / "out", *only_video) == 0
+    found = rows(tmp_path / "out")
+    assert len([row for row in found if "frame" in row]) == 30
+    assert len([row for row in found if "frame" not in row]) == (0 if only_video else 9)
