@@ -1,4 +1,8 @@
 import json
+import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,3 +128,25 @@ def test_names_of_a_bundle_cannot_write_lines_of_the_configuration(bundle: Path,
     config = (tmp_path / "repository/pose/config.pbtxt").read_text()
     assert not [line for line in config.splitlines() if line.startswith(('backend: "evil"', "b"))][1:]
     assert json.dumps('a"\nb') in config
+
+
+@pytest.mark.slow
+def test_kills_leave_versions_that_are_whole(bundle: Path, tmp_path: Path) -> None:
+    out, moments = tmp_path / "repository", random.Random(0)
+    command = [sys.executable, "-m", "lehrnet", "serve", "triton", str(bundle), "--out", str(out)]
+    started = time.monotonic()
+    subprocess.run(command, check=True, timeout=60)
+    length = time.monotonic() - started
+    for number in range(10):
+        changed(bundle, note=f"number {number}")
+        process = subprocess.Popen(command)
+        time.sleep(moments.uniform(0.5, 1.05) * length)
+        process.kill()
+        process.wait()
+        facts = read_parameters((out / "pose/config.pbtxt").read_text())
+        for version in out.glob("pose/[0-9]*"):
+            assert open_bundle(version / "bundle").artefacts
+            assert manifest_sha256(version / "bundle") == facts[f"bundle_sha256.{version.name}"]
+    changed(bundle, note="the last one")
+    subprocess.run(command, check=True, timeout=60)
+    assert not list(out.rglob("*.unfinished"))
