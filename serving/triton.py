@@ -125,7 +125,7 @@ def _artefact(bundle: Bundle, serving: Serving, trust_engine: Trust) -> Artefact
         )
     if not _fits(artefact, backend):
         raise ValueError(
-            f"{path} is of the form {artefact.form}, gives {artefact.output} and requires "
+            f"{path} is of the form {artefact.form}, {artefact.precision}, gives {artefact.output} and requires "
             f"{', '.join(artefact.requires) or 'nothing'}: --backend {backend} does not run that, but "
             f"{_those_for(bundle, backend)}"
         )
@@ -140,7 +140,8 @@ def _fits(artefact: Artefact, backend: Backend) -> bool:
                 artefact.form == "graph" and IN_ENGINES_ONLY.intersection(artefact.requires)
             )
         case "onnxruntime":
-            return artefact.form == "graph" and not artefact.requires
+            # INT8 graphs want session.disable_quant_qdq, and whether Triton passes that on was not seen.
+            return artefact.form == "graph" and not artefact.requires and "int8" not in artefact.precision
         case "tensorrt":
             return (
                 artefact.form == "engine"

@@ -40,6 +40,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
         "whole_fp32.onnx": {"output": "whole"},
         "points_fp32.onnx": {"output": "keypoints"},
         "fp32_cpu.onnx": {"requires": ("lehrnet_library",)},
+        "int8.onnx": {"precision": "int8"},
         "fp32_tensorrt.engine": {
             "batch": (1, 8),
             "batches": (1, 8),
