@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow fuzz kernels operators wheel lint check clean
+.PHONY: demo test slow fuzz triton kernels operators wheel lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -13,7 +13,8 @@ test: $(READY)  ## the unmarked tests: five minutes or so on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 8
 
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[rtx-build]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray,rtx-build]"
+	-$(MAKE) build/triton/ready  # without it the tests on a real server are skipped
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist loadfile
 
 fuzz: $(READY)  ## files as a fuzzer writes them, for about an hour; the C library's fuzzers too where clang is
@@ -21,6 +22,15 @@ fuzz: $(READY)  ## files as a fuzzer writes them, for about an hour; the C libra
 	! command -v clang++ || (cmake -S runtime/embed --preset fuzz -G Ninja \
 		-DONNXRUNTIME_INCLUDE_DIR=$(or $(ONNXRUNTIME_INCLUDE_DIR),$(CURDIR)/build/onnxruntime/include) \
 		&& cmake --build build/embed/fuzz --target fuzz)
+
+triton: build/triton/ready  ## a real Triton server with its client, without Docker: the slow tests of serving then run
+
+# Its own environment: PyTriton wants NumPy 1. Our code comes in by a path that the tests write into it.
+build/triton/ready: constraints.txt
+	$(PYTHON) -m venv build/triton
+	build/triton/bin/python -m pip install --quiet --disable-pip-version-check \
+		"nvidia-pytriton==0.7.0" "tritonclient[http,grpc]==2.73.0" "numpy<2" "opencv-python-headless<5" tqdm
+	touch $@
 
 kernels: $(READY) build/cuda12/ready  ## CUDA kernels for every GPU, with nvcc 13 and NVRTC 12; the runtime finds them
 	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin

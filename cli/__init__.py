@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from .. import __version__
 from ..parsing import printable
-from . import engines, importing, measuring, networks, running, training
+from . import engines, importing, measuring, networks, running, serving, training
 from .command import BAD_INPUT, INTERRUPTED, OUR_FAULT, TERMINATED
 
 COMMANDS = (
@@ -20,6 +20,7 @@ COMMANDS = (
     *importing.COMMANDS,
     *training.COMMANDS,
     *running.COMMANDS,
+    *serving.COMMANDS,
     *engines.COMMANDS,
     *measuring.COMMANDS,
 )
@@ -28,6 +29,7 @@ JOBS = {
     "make its bundle": ("export", "import", "build-engine", "extract"),
     "check it": ("verify", "evaluate", "doctor"),
     "run it": ("predict", "demo"),
+    "serve it": ("serve", "batch"),
     "measure it": ("info", "bench", "tune"),
 }
 EPILOG = """\

@@ -123,6 +123,29 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
         "bundle", type=Path, nargs="?", metavar="BUNDLE", help="check which files of this bundle run here"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    server = parser.add_argument_group("a server, in place of this machine")
+    server.add_argument("--triton", metavar="URL", help="ask its model for one answer, as http://127.0.0.1:8000")
+    server.add_argument("--model", default="pose", metavar="NAME", help="the model (%(default)s)")
+    server.add_argument(
+        "--load-again", action="store_true", help="unload and load a model that does not answer (explicit control mode)"
+    )
+
+
+def _doctor_of_a_server(options: argparse.Namespace) -> int:
+    """Whether a model on Triton answers; 1 if it does not."""
+    from ..serving.health import check_answers, load_again
+
+    server, model = options.triton, options.model
+    try:
+        print(f"ok      {model} on {server} answers in {check_answers(server, model):.0f} ms")
+        return 0
+    except RuntimeError as error:
+        print(f"missing {model} on {server}: {error}")
+        if not options.load_again:
+            return CHECK_FAILED
+    load_again(server, model)
+    print(f"ok      {model} on {server} was loaded again")
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -130,6 +153,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
     from ..runtime.doctor import examine, examine_bundle
 
+    if options.triton is not None:
+        return _doctor_of_a_server(options)
     findings = examine()
     if options.bundle is not None:
         findings += examine_bundle(options.bundle)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .command import number
 
 if TYPE_CHECKING:
-    from ..runtime.detect import PersonDetector
+    from ..runtime.detect import DetectorOptions, PersonDetector
     from ..runtime.estimator import PoseEstimator
     from ..runtime.session import Session
     from ..runtime.video import FrameSource
@@ -87,20 +87,30 @@ def opened_detector(options: argparse.Namespace) -> "PersonDetector | None":
         return None
     if options.boxes is not None:
         raise ValueError("--boxes and --detector were both given, expected at most one of them")
-    from ..runtime.detect import DetectorOptions, PersonDetector
+    from ..runtime.detect import PersonDetector
 
-    settings = DetectorOptions(
+    detector = PersonDetector.open(
+        options.detector,
+        options.detector_kind,
+        detector_settings(options),
+        device=options.device,
+        threads=options.threads,
+    )
+    print(f"lehrnet: {options.detector} is {detector.description.summary()}", file=sys.stderr)
+    return detector
+
+
+def detector_settings(options: argparse.Namespace) -> "DetectorOptions":
+    """The detector's settings of the command line."""
+    from ..runtime.detect import DetectorOptions
+
+    return DetectorOptions(
         min_score=options.detector_score,
         nms_iou=options.detector_nms,
         person_class=options.person_class,
         max_people=options.max_people,
         min_size=options.min_size,
     )
-    detector = PersonDetector.open(
-        options.detector, options.detector_kind, settings, device=options.device, threads=options.threads
-    )
-    print(f"lehrnet: {options.detector} is {detector.description.summary()}", file=sys.stderr)
-    return detector
 
 
 def predict_frames(options: argparse.Namespace, bundle: Path, opened: "Callable[[], PoseEstimator]") -> int:

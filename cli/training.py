@@ -80,7 +80,9 @@ def _pack(options: argparse.Namespace) -> int:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, metavar="FOLDER[,FOLDER]|PACK", help="data folders, or a pack")
+    parser.add_argument(
+        "--data", required=True, metavar="FOLDER[,FOLDER]|PACK", help="data folders, or a pack or its address"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for checkpoints, log and state")
     parser.add_argument("--split", help="split of the data folders (default: the one that begins with train)")
     parser.add_argument("--recipe", default="coco", help="coco or mpii (of the paper), short or quick (%(default)s)")
@@ -123,6 +125,7 @@ def _train(options: argparse.Namespace) -> int:
     wait_without_spinning()  # before torch is loaded: its threads read this once
     keep_pages()
 
+    from ..training.fetched import fetch_pack
     from ..training.run import Request, recipe_named, train
     from ..training.teacher import DEFAULT_TEACH
     from ..training.trainer import Run
@@ -139,7 +142,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.size:
         changes["spec"] = replace(recipe.spec, input_size=options.size)
     request = Request(
-        data=tuple(folders(options.data)),
+        data=(fetch_pack(options.data),) if "://" in options.data else tuple(folders(options.data)),
         recipe=replace(recipe, **changes),
         network=options.network,
         start=options.start,

@@ -36,8 +36,24 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -
             photos.
         OSError: the file cannot be read.
     """
-    content = _content(path)
+    return decode_image(_content(path), path, max_pixels=max_pixels, turn=turn)
+
+
+def decode_image(
+    content: bytes,
+    path: Path | str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    turn: bool = True,
+    size: tuple[int, int] | None = None,
+) -> Image:
+    """Decode the content of an image file, called `path`, to BGR (H, W, 3) of uint8.
+
+    Raises as `read_image`; with a labelled `size` (width, height), which decides on `turn`, as `read_image_of`.
+    """
     header = header_of(content)
+    if header is not None and size is not None:
+        turn = _is_shown(header.width, header.height, header.turned, size, path)
     if header is None:
         if content.startswith(JPEG_START):
             raise ValueError(f"{path} is cut off: a JPEG without pixels; fetch it again")
@@ -65,12 +81,17 @@ def read_image_of(path: Path, size: tuple[int, int], *, max_pixels: int = MAX_PI
 
     Raises as `read_image`, and ValueError if neither orientation has that size.
     """
-    width, height, turned = picture_size(path)
+    turn = _is_shown(*picture_size(path), size, path)
+    return read_image(path, max_pixels=max_pixels, turn=turn)
+
+
+def _is_shown(width: int, height: int, turned: bool, size: tuple[int, int], path: Path | str) -> bool:
+    """Whether labels of a `size` mean the picture as EXIF turns it; ValueError if they mean neither way."""
     as_shown = turned and (height, width) == size
     if (width, height) != size and not as_shown:
         labelled = f"{size[0]} x {size[1]}"
         raise ValueError(f"{path} is {width} x {height}, the labels say {labelled}: they belong to another image")
-    return read_image(path, max_pixels=max_pixels, turn=as_shown)
+    return as_shown
 
 
 def picture_size(path: Path) -> tuple[int, int, bool]:

@@ -106,7 +106,7 @@ def open_source(
     """
     pictures = list_images(source, out)
     root = source if source.is_dir() else source.parent
-    ids = _ids(pictures)
+    ids = unique_ids(pictures)
     if boxes is None:
         return Source(root, tuple(pictures), ids, single=root != source)
     known = _LabelsBeside(root, pictures, spec)
@@ -119,7 +119,7 @@ def open_source(
     return Source(root, tuple(pictures), ids, people, kind, single=root != source)
 
 
-def _ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
+def unique_ids(pictures: Sequence[Path]) -> dict[Path, ImageId]:
     """Image ids: a file name of digits is its id, as in COCO, if unique; otherwise a number by position."""
     numbers = {path: int(path.stem) for path in pictures if path.stem.isdecimal() and len(path.stem) < 19}
     counts = Counter(numbers.values())

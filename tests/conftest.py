@@ -49,6 +49,26 @@ def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def native_bundle(tmp_path_factory) -> Path:
+    """The shipped network, packed for our CPU engine, which needs no ONNX Runtime."""
+    pytest.importorskip("torch")
+    from lehrnet.export.native import NATIVE, write_native
+    from lehrnet.model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
+    from lehrnet.runtime.backends.operators import find_library
+    from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
+
+    if find_library() is None:
+        pytest.skip("our CPU engine is not compiled here: a C++ compiler, then `make .venv/ready`, makes it")
+    checkpoint, root = load_checkpoint(DEFAULT_WEIGHTS), tmp_path_factory.mktemp("native") / "bundle"
+    root.mkdir()
+    path = root / f"{NATIVE}.lehrnet"
+    write_native(checkpoint.network, path)
+    artefact = Artefact.of(path, requires=("lehrnet_library",))
+    write_manifest(Bundle(root, "lehrnet_w32", checkpoint.spec, True, "for tests", {NATIVE: artefact}))
+    return root
+
+
+@pytest.fixture(scope="session")
 def drawn_folder(tmp_path_factory) -> Path:
     """A COCO data folder of drawn people with exact labels: enough of them to calibrate on."""
     from lehrnet.pose.synthetic import write_synthetic
