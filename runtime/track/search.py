@@ -11,6 +11,7 @@ LEVELS = (1.0, 0.7, 0.5, 0.35)
 """Heights of the windows, as shares of the frame's height."""
 WINDOW_ASPECT = 0.5  # width over height: a person who stands
 STEP = 0.6  # of a window's side to the next window
+MOST_STARTS = 64  # windows side by side: a panorama's are farther apart
 BEST = 6  # windows that are refined
 ROUNDS = 6  # at most
 SETTLED_IOU = 0.9  # a box has settled when it hardly changes from one round to the next
@@ -55,6 +56,6 @@ def windows(width: int, height: int) -> Boxes:
 
 
 def _starts(length: float, side: float) -> list[float]:
-    """Where windows of `side` begin, so that they cover `length` at most STEP apart."""
-    count = int(np.ceil((length - side) / (STEP * side))) + 1
+    """Where windows of `side` begin, so that they cover `length` at most STEP apart, but no more than MOST_STARTS."""
+    count = min(int(np.ceil((length - side) / (STEP * side))) + 1, MOST_STARTS)
     return np.linspace(0, length - side, count).tolist()

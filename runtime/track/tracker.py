@@ -117,6 +117,9 @@ class PoseTracker:
             scores = None if item.scores is None else np.asarray(item.scores, np.float64)
             if scores is not None and scores.shape != (len(boxes),):
                 raise ValueError(f"scores have shape {scores.shape} for {len(boxes)} boxes")
+            if scores is not None and not np.isfinite(scores).all():
+                row = int((~np.isfinite(scores)).argmax())
+                raise ValueError(f"the score of box {row} is {scores[row]}, expected a number")
             return boxes, scores
         if self.detector is not None and (stream.frames % self.every == 0 or stream.state.lost):
             return self.detector(item.image)
