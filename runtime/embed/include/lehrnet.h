@@ -178,8 +178,8 @@ typedef struct lehrnet_tracker_options {
 /* One frame of a stream. */
 typedef struct lehrnet_frame {
     int32_t stream;      /* 0 to options.streams - 1 */
-    int32_t detected;    /* not 0: a detector looked, and count boxes are what it found, possibly none. 0: none looked; people
-                            are followed by their joints, and where nobody is followed one person is searched for */
+    int32_t detected;    /* not 0: a detector looked, and count boxes are what it found, possibly none. 0: none looked, boxes
+                            are ignored; people are followed by their joints, and where nobody is, one is searched for */
     lehrnet_image image;
     double time_s;       /* on a clock of the stream that does not run backwards */
     const float *boxes;  /* count x 4: x1, y1, x2, y2 in px, within 1e7 of the image's corner */

@@ -30,8 +30,8 @@ Workspace::Workspace(const lehrnet_tracker_options& options) {
     const auto people = static_cast<std::size_t>(options.max_people), tracks = (MOST_TRACKS + 1) * people;
     alike.reserve(MOST_DETECTIONS * tracks);
     for (Matrix* each : {&by_joints, &by_boxes, &distances}) each->reserve(people * tracks);
-    for (std::vector<Box>* each : {&boxes, &this->people, &spare}) each->reserve(MOST_DETECTIONS + tracks);
-    for (std::vector<double>* each : {&worth, &rank, &order_of}) each->reserve(MOST_DETECTIONS + tracks);
+    for (std::vector<Box>* each : {&boxes, &this->people}) each->reserve(MOST_DETECTIONS + tracks);
+    for (std::vector<double>* each : {&worth, &rank}) each->reserve(MOST_DETECTIONS + tracks);
     for (Rows* each : {&order, &kept, &owners}) each->reserve(MOST_DETECTIONS + tracks);
     supported.reserve(tracks);
     pairs.reserve(std::min(MOST_DETECTIONS, tracks));

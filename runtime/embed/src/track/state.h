@@ -6,7 +6,6 @@
 #include <lehrnet.h>
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "matching.h"
@@ -37,8 +36,8 @@ struct Workspace {
     explicit Workspace(const lehrnet_tracker_options& options);
 
     Matrix alike, by_joints, by_boxes, distances;
-    std::vector<Box> boxes, people, spare;  // boxes, those round the tracks' joints, and those being sorted
-    std::vector<double> worth, rank, order_of;
+    std::vector<Box> boxes, people;  // boxes to look at, and those round the tracks' joints
+    std::vector<double> worth, rank;
     Rows order, kept, owners;
     std::vector<unsigned char> supported;
     Pairs pairs;

@@ -4,7 +4,6 @@
 
 #include <lehrnet.h>
 
-#include <memory>
 #include <vector>
 
 #include "../session.h"
