@@ -10,7 +10,7 @@ namespace {
 
 using Options = lehrnet_tracker_options;
 
-constexpr std::size_t JOINTS = 17, PIXELS = 3 * 64 * 64;
+constexpr std::size_t JOINTS = 17, PIXELS = std::size_t{3} * 64 * 64;
 constexpr double Options::*NUMBERS[] = {
     &Options::death_s,        &Options::birth_s,       &Options::hidden_birth_s, &Options::hidden_share, &Options::min_score,
     &Options::keep_score,     &Options::support_s,     &Options::match_iou,      &Options::match_oks,    &Options::duplicate_iou,
@@ -43,7 +43,10 @@ lehrnet_frame frame_from(Source& source, double& time_s, std::vector<std::uint8_
                          std::vector<float>& scores) {
     lehrnet_frame frame{};
     frame.stream = static_cast<std::int32_t>(source.size_of_something(2));
-    const int width = source.take<std::uint8_t>() % 64, height = source.take<std::uint8_t>() % 64;
+    // Narrow frames are searched by hundreds of windows, which takes long: they are rare.
+    const auto side_from = [&] { return std::int32_t{source.take<std::uint8_t>()}; };
+    const std::int32_t least = source.take<std::uint8_t>() > 240 ? 0 : 32;
+    const std::int32_t width = std::max(least, side_from() % 65), height = std::max(least, side_from() % 65);
     pixels.resize(PIXELS);
     for (std::size_t i = 0; i < 64; ++i) pixels[i * 97 % PIXELS] = source.take<std::uint8_t>();
     frame.image = {LEHRNET_BGR, width, height, pixels.data(), 3 * 64, nullptr, 0};
@@ -91,7 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     double time_s = 0;
-    for (int turn = 0; turn < 12 && source.size > 0; ++turn) {
+    for (int turn = 0; turn < 8 && source.size > 0; ++turn) {
         std::vector<std::uint8_t> pixels[2];
         std::vector<float> boxes[2], scores[2];
         lehrnet_frame frames[2];

@@ -94,7 +94,8 @@ void TrackState::advance(double time_s) {
     time_s_ = time_s;
     for (std::size_t row = 0; row < people_.size();) {
         people_[row]->advance(seconds, options_);
-        is_near(people_[row]->box) ? void(++row) : forget(row);
+        if (is_near(people_[row]->box)) ++row;
+        else forget(row);
     }
 }
 
@@ -296,7 +297,8 @@ void TrackState::bury() {
         const Person& person = *people_[row];
         const bool seen = person.visible && (person.detected_s == time_s_ || !detecting_);
         const bool lives = time_s_ - person.found_s <= options_.death_s && (person.identity || seen);
-        lives ? void(++row) : forget(row);
+        if (lives) ++row;
+        else forget(row);
     }
     while (people_.size() > MOST_TRACKS * static_cast<std::size_t>(options_.max_people)) {
         std::size_t oldest = 0;
