@@ -127,7 +127,7 @@ class PoseTracker:
 
     def _alone(self, stream: _Stream, item: Item) -> Proposals:
         """The box of the one person who is followed, found by a search if nobody is."""
-        state, height, width = stream.state, *item.image.shape[:2]
+        state, spec, (height, width) = stream.state, self.estimator.spec, item.image.shape[:2]
         if state.people or item.time_s - stream.searched_s < SEARCH_EVERY_S:
             return state.propose(item.time_s)
         stream.searched_s = item.time_s
@@ -135,7 +135,7 @@ class PoseTracker:
         def look(boxes: Boxes) -> Points:
             return _points(self.estimator(item.image, boxes))
 
-        return state.propose(item.time_s, find_person(look, width, height))
+        return state.propose(item.time_s, find_person(look, width, height, spec.skeleton, spec.min_score))
 
     def _nobody(self) -> Poses:
         joints = len(self.estimator.spec.skeleton)

@@ -19,10 +19,12 @@ public:
 // Memory for searches, taken once.
 class Search {
 public:
-    explicit Search(std::size_t joints);
+    // sigmas are the joints' tolerances; min_score is the lowest mean score of a person's joints.
+    Search(const std::vector<double>& sigmas, double min_score);
 
-    // Into `found` the box of the person whom the network is surest of in a frame of so many px; nothing if no window
-    // settles.
+    // Into `found` the box of the person whom the network is surest of in a frame of so many px, or nothing. As a heatmap
+    // always has a peak, what has settled is a person only if its joints stay where they are when the box is moved, and if the
+    // network is sure of them.
     void find_person(Look& look, int width, int height, std::vector<Box>& found);
 
     // Most boxes in a look.
@@ -30,8 +32,12 @@ public:
 
 private:
     void look_at_windows(int width, int height);
+    void settle(Look& look, std::vector<Box>& found);
+    bool is_person(Look& look, const Box& box);
+    Pose pose(const Point* points, std::size_t row) const { return {points + row * sigmas_.size(), sigmas_.size()}; }
 
-    std::size_t joints_;
+    const std::vector<double>& sigmas_;
+    double min_score_;
     std::vector<Box> boxes_, next_;
     std::vector<double> scores_;
     Rows order_;

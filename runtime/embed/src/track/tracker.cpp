@@ -32,7 +32,8 @@ void check_detections(const lehrnet_frame& frame) {
 }  // namespace
 
 Tracker::Tracker(Session& session, const lehrnet_tracker_options& options)
-    : session_(session), options_(options), joints_(session.spec().joints.size()), work_(options_), search_(joints_) {
+    : session_(session), options_(options), joints_(session.spec().joints.size()), work_(options_),
+      search_(session.spec().sigmas, session.spec().min_score) {
     const auto streams = static_cast<std::size_t>(options.streams), people = streams * options.max_people;
     streams_.reserve(streams);
     for (std::size_t i = 0; i < streams; ++i) streams_.push_back({TrackState(session.spec().sigmas, options_, work_)});
