@@ -19,7 +19,7 @@ def person(score: float) -> Look:
 
     def look(boxes: np.ndarray) -> np.ndarray:
         inside = ((boxes[:, None, :2] <= BODY) & (boxes[:, None, 2:] >= BODY)).all(2)
-        scores = np.where(inside.all(1, keepdims=True), score, 0.1) * np.ones(inside.shape)
+        scores = np.where(inside.all(-1, keepdims=True), score, 0.1) * np.ones(inside.shape)
         return np.concatenate((np.broadcast_to(BODY, (len(boxes), 17, 2)), scores[..., None]), axis=2)
 
     return look
