@@ -136,7 +136,8 @@ def _boxes(subject: Subject, state: TrackState, image: Image, number: int) -> tu
         poses = subject.estimator(image, boxes)
         return np.concatenate((poses.xy, poses.score[..., None]), axis=2, dtype=np.float64)
 
-    return find_person(look, image.shape[1], image.shape[0]), None
+    spec = subject.estimator.spec
+    return find_person(look, image.shape[1], image.shape[0], spec.skeleton, spec.min_score), None
 
 
 def _images(video: Path, count: int) -> list[Image]:

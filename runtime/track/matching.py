@@ -16,7 +16,7 @@ GROW = 0.1  # a box reaches beyond the outer joints by this share of its sides: 
 def boxes_of(points: Points) -> Boxes:
     """Boxes (N, 4) around the surer joints of each person (N, K, 3), grown by GROW of each side."""
     scores = points[..., 2]
-    sure = scores >= SURE * scores.mean(1, keepdims=True)
+    sure = scores >= np.minimum(SURE * scores.mean(1), scores.max(1))[:, None]  # the surest joint, even below zero
     low = np.where(sure[..., None], points[..., :2], np.inf).min(1)
     high = np.where(sure[..., None], points[..., :2], -np.inf).max(1)
     margin = np.maximum(GROW * (high - low), 1.0)  # px: a box has an area

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, fields
 
+MOST_TRACKS = 4
+"""A stream remembers at most this many times `max_people` tracks."""
+
 
 @dataclass(frozen=True)
 class SmoothOptions:
@@ -70,7 +73,10 @@ class TrackerOptions:
             if not value > 0:
                 raise ValueError(f"{field.name} is {value}, expected a number above 0")
         if not 0 <= self.birth_s <= self.hidden_birth_s:
-            raise ValueError(f"birth_s is {self.birth_s} and hidden_birth_s {self.hidden_birth_s}, expected 0 or more")
+            raise ValueError(
+                f"birth_s is {self.birth_s} and hidden_birth_s {self.hidden_birth_s}, expected 0 or "
+                "more, and hidden_birth_s no less than birth_s"
+            )
         for name in (
             "hidden_share",
             "match_iou",

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...pose.crop import FARTHEST
 from ...pose.overlap import Boxes, covered, iou, nms
 from ...pose.skeleton import Skeleton
 from ..estimator import Poses
 from .matching import Points, boxes_of, match_greedily, oks_between, sizes_of
-from .options import TrackerOptions
+from .options import MOST_TRACKS, TrackerOptions
 from .person import Person, centre_of
 
 NOBODY = -1
@@ -71,7 +72,7 @@ class TrackState:
             scores: (N,) of the detector; None: alike.
 
         Raises:
-            ValueError: the time is before that of the last frame.
+            ValueError: the time is none, or before that of the last frame.
         """
         self._advance(time_s)
         self._detecting = boxes is not None
@@ -83,6 +84,9 @@ class TrackState:
         return self._chosen(found, worth, owners)
 
     def _advance(self, time_s: float) -> None:
+        """Move everybody to where they are expected; whoever is expected beyond all images is forgotten."""
+        if not np.isfinite(time_s):
+            raise ValueError(f"a frame's time is {time_s}, expected seconds")
         if self._time_s is not None and time_s < self._time_s:
             raise ValueError(
                 f"a frame at {time_s:.3f} s follows one at {self._time_s:.3f} s; time must not run backwards: "
@@ -92,6 +96,7 @@ class TrackState:
         self._first, self._time_s = self._time_s is None, time_s
         for person in self.people:
             person.advance(seconds, self.options)
+        self.people = [person for person in self.people if (np.abs(person.box) <= FARTHEST).all()]
 
     def _owners_of(self, found: Boxes) -> NDArray[np.intp]:
         """(N,) row of the track that each detection (N, 4) belongs to, or NOBODY."""
@@ -229,7 +234,7 @@ class TrackState:
                 person.identity, self._next = self._next, self._next + 1
 
     def _bury(self) -> None:
-        """End the tracks that were not seen for too long, and those without an identity that a detector did not see."""
+        """End tracks: not seen for too long, without an identity and not detected, the longest lost of too many."""
         assert self._time_s is not None
         now = self._time_s
         self.people = [
@@ -238,6 +243,8 @@ class TrackState:
             if now - person.found_s <= self.options.death_s
             and (person.identity or (person.visible and (person.detected_s == now or not self._detecting)))
         ]
+        rows = sorted(range(len(self.people)), key=lambda row: -self.people[row].found_s)
+        self.people = [self.people[row] for row in sorted(rows[: MOST_TRACKS * self.options.max_people])]
 
     def _reported(self) -> Poses:
         """The people who were found in this frame, by identity."""

@@ -117,6 +117,9 @@ class PoseTracker:
             scores = None if item.scores is None else np.asarray(item.scores, np.float64)
             if scores is not None and scores.shape != (len(boxes),):
                 raise ValueError(f"scores have shape {scores.shape} for {len(boxes)} boxes")
+            if scores is not None and not np.isfinite(scores).all():
+                row = int((~np.isfinite(scores)).argmax())
+                raise ValueError(f"the score of box {row} is {scores[row]}, expected a number")
             return boxes, scores
         if self.detector is not None and (stream.frames % self.every == 0 or stream.state.lost):
             return self.detector(item.image)
@@ -124,7 +127,7 @@ class PoseTracker:
 
     def _alone(self, stream: _Stream, item: Item) -> Proposals:
         """The box of the one person who is followed, found by a search if nobody is."""
-        state, height, width = stream.state, *item.image.shape[:2]
+        state, spec, (height, width) = stream.state, self.estimator.spec, item.image.shape[:2]
         if state.people or item.time_s - stream.searched_s < SEARCH_EVERY_S:
             return state.propose(item.time_s)
         stream.searched_s = item.time_s
@@ -132,7 +135,7 @@ class PoseTracker:
         def look(boxes: Boxes) -> Points:
             return _points(self.estimator(item.image, boxes))
 
-        return state.propose(item.time_s, find_person(look, width, height))
+        return state.propose(item.time_s, find_person(look, width, height, spec.skeleton, spec.min_score))
 
     def _nobody(self) -> Poses:
         joints = len(self.estimator.spec.skeleton)

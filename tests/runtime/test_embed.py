@@ -44,7 +44,8 @@ def test_its_own_tests_pass(headers: Path, preset: str) -> None:
 
 
 def test_golden_files_are_what_python_defines(tmp_path: Path) -> None:
-    run(sys.executable, EMBED / "tests" / "write_golden.py", tmp_path)
+    for script in ("write_golden.py", "write_golden_tracks.py"):
+        run(sys.executable, EMBED / "tests" / script, tmp_path)
     golden = EMBED / "tests" / "golden"
     for path in golden.glob("*.f32"):
         committed, now = np.fromfile(path, np.float32), np.fromfile(tmp_path / path.name, np.float32)
@@ -92,7 +93,7 @@ def test_pkg_config_and_a_plain_compiler_are_enough(installed: Path, tmp_path: P
 def test_only_the_interface_is_exported(installed: Path) -> None:
     names = run("nm", "-D", "--defined-only", next(installed.rglob("liblehrnet.so"))).splitlines()
     functions = {name.split()[-1] for name in names}
-    assert len(functions) == 14
+    assert len(functions) == 19
     assert [name for name in functions if not name.startswith("lehrnet_")] == ["RegisterCustomOps"]
 
 

@@ -1,62 +1,98 @@
-// pose_video BUNDLE [VIDEO|CAMERA]: one person who fills the frame, drawn, with frames a second. Esc ends it.
+// pose_video BUNDLE WIDTHxHEIGHT RATE|live [DETECTIONS] < FRAMES: people with identities in raw BGR frames, one line of JSON
+// a frame, in the form of `lehrnet predict --track --json`.
 //
-// A product gives boxes from its detector: session.run takes as many as there are.
+//     ffmpeg -i walk.mp4 -fps_mode passthrough -f rawvideo -pix_fmt bgr24 - | pose_video bundle 1920x1080 30 detections.txt
+//     ffmpeg -f v4l2 -i /dev/video0 -f rawvideo -pix_fmt bgr24 - | pose_video bundle 640x480 live
+//
+// RATE gives the frames their times; `live` takes the clock. Each line of DETECTIONS is a box of a detector, in order of the
+// frames: frame number from 0 on, x1, y1, x2, y2 in px, and the score. Without the file one person is followed.
 #include <lehrnet.hpp>
 
 #include <chrono>
 #include <cstdio>
-#include <opencv2/highgui.hpp>
-#include <opencv2/imgproc.hpp>
-#include <opencv2/videoio.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <map>
 #include <string>
 
 namespace {
 
-void draw(cv::Mat& frame, const lehrnet_info& info, const lehrnet::Keypoint* person) {
-    const auto place = [person](std::int32_t joint) { return cv::Point2f(person[joint].x, person[joint].y); };
-    const auto visible = [&](std::int32_t joint) { return person[joint].score >= info.min_score; };
-    for (std::int32_t i = 0; i < info.limb_count; ++i) {
-        const std::int32_t from = info.limbs[2 * i], to = info.limbs[2 * i + 1];
-        if (visible(from) && visible(to)) cv::line(frame, place(from), place(to), {0, 200, 255}, 2, cv::LINE_AA);
+struct Found {
+    std::vector<lehrnet::Box> boxes;
+    std::vector<float> scores;
+};
+
+std::map<long, Found> read_detections(const std::string& path) {
+    std::ifstream file(path);
+    if (!file) throw std::invalid_argument(path + " cannot be read");
+    std::map<long, Found> frames;
+    long frame = 0;
+    float score = 0;
+    for (lehrnet::Box box; file >> frame >> box[0] >> box[1] >> box[2] >> box[3] >> score;) {
+        frames[frame].boxes.push_back(box);
+        frames[frame].scores.push_back(score);
     }
-    for (std::int32_t joint = 0; joint < info.joints; ++joint) {
-        if (visible(joint)) cv::circle(frame, place(joint), 4, {40, 40, 255}, cv::FILLED, cv::LINE_AA);
-    }
+    if (!file.eof()) throw std::invalid_argument(path + " has a line that is not a frame's number, x1, y1, x2, y2 and a score");
+    return frames;
 }
 
-int play(const std::string& bundle, const std::string& source) {
+void write(long frame, double time_s, const lehrnet::People& people, std::int32_t joints) {
+    std::printf("{\"frame\": %ld, \"time_s\": %.4f, \"people\": [", frame, time_s);
+    for (const lehrnet::Person& person : people) {
+        const float* box = person.box;
+        std::printf("%s{\"id\": %lld, \"bbox\": [%.2f, %.2f, %.2f, %.2f], \"score\": %.4f, \"keypoints\": [", &person == people.begin() ? "" : ", ",
+                    static_cast<long long>(person.id), box[0], box[1], box[2] - box[0], box[3] - box[1], person.score);
+        for (std::int32_t joint = 0; joint < joints; ++joint) {
+            const lehrnet::Keypoint& point = person.keypoints[joint];
+            std::printf("%s%.3f, %.3f, %.4f", joint ? ", " : "", point.x, point.y, point.score);
+        }
+        std::printf("], \"visible\": [");
+        for (std::int32_t joint = 0; joint < joints; ++joint) std::printf("%s%d", joint ? ", " : "", person.visible[joint]);
+        std::printf("]}");
+    }
+    std::printf("]}\n");
+    std::fflush(stdout);
+}
+
+void follow(const std::string& bundle, int width, int height, double rate, const char* detections) {
+    const Found nobody;
+    std::map<long, Found> given;
+    if (detections) given = read_detections(detections);
     lehrnet::Session session(bundle);
-    const bool camera = source.find_first_not_of("0123456789") == std::string::npos;
-    cv::VideoCapture capture;
-    if (!(camera ? capture.open(std::stoi(source)) : capture.open(source))) {
-        std::fprintf(stderr, "pose_video: %s cannot be opened\n", source.c_str());
-        return 2;
+    lehrnet::Tracker tracker(session);
+    std::vector<unsigned char> pixels(std::size_t{3} * width * height);
+    const lehrnet::Image image = lehrnet::bgr(pixels.data(), width, height, std::size_t{3} * width);
+    const auto start = std::chrono::steady_clock::now();
+    for (long frame = 0;; ++frame) {
+        const std::size_t read = std::fread(pixels.data(), 1, pixels.size(), stdin);
+        if (read > 0 && read < pixels.size()) throw std::invalid_argument("the last frame is cut: is the size right?");
+        if (read == 0) return;
+        const double clock_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double time_s = rate > 0 ? frame / rate : clock_s;
+        const auto place = given.find(frame);
+        const Found& found = place == given.end() ? nobody : place->second;
+        write(frame, time_s, detections ? tracker(image, time_s, found.boxes, found.scores) : tracker(image, time_s),
+              session.info().joints);
     }
-    std::vector<lehrnet::Keypoint> found;
-    double rate = 0;
-    for (cv::Mat frame; capture.read(frame);) {
-        const auto start = std::chrono::steady_clock::now();
-        const lehrnet::Image image = lehrnet::bgr(frame.data, frame.cols, frame.rows, frame.step);
-        session.run(image, {{0, 0, static_cast<float>(frame.cols), static_cast<float>(frame.rows)}}, found);
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        rate = rate > 0 ? 0.9 * rate + 0.1 / seconds : 1 / seconds;
-        draw(frame, session.info(), found.data());
-        cv::putText(frame, cv::format("%.1f frames/s", rate), {10, 30}, cv::FONT_HERSHEY_SIMPLEX, 0.8, {255, 255, 255}, 2);
-        cv::imshow("lehrnet", frame);
-        if (cv::waitKey(1) == 27) break;
-    }
-    return 0;
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count < 2 || count > 3) {
-        std::fprintf(stderr, "usage: %s BUNDLE [VIDEO|CAMERA]\n", arguments[0]);
+    int width = 0, height = 0;
+    const bool live = count > 3 && std::string(arguments[3]) == "live";
+    const double rate = live ? 0 : count > 3 ? std::atof(arguments[3]) : 0;
+    if (count < 4 || count > 5 || std::sscanf(arguments[2], "%dx%d", &width, &height) != 2 || width < 1 || height < 1 ||
+        width > 65536 || height > 65536 || !(live || rate > 0)) {
+        std::fprintf(stderr, "usage: %s BUNDLE WIDTHxHEIGHT RATE|live [DETECTIONS] < FRAMES\n", arguments[0]);
         return 2;
     }
     try {
-        return play(arguments[1], count == 3 ? arguments[2] : "0");
+        follow(arguments[1], width, height, rate, count == 5 ? arguments[4] : nullptr);
+        return 0;
+    } catch (const std::invalid_argument& error) {
+        std::fprintf(stderr, "pose_video: %s\n", error.what());
+        return 2;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "pose_video: %s\n", error.what());
         return 1;

@@ -21,7 +21,8 @@
  * Coordinates are px of the image, pixel centres at whole numbers, as in COCO's results and in the Python runtime,
  * whose definition of crop and decoding this library shares.
  *
- * Threads: a session serves one thread at a time. Sessions are independent: for more threads, open more.
+ * Threads: a session serves one thread at a time, and so do a tracker and its session together, since a tracker runs its
+ * session. Trackers of one session may take turns; sessions are independent: for more threads, open more.
  * lehrnet_last_error and lehrnet_status_name may be called from anywhere.
  * Ownership: the caller owns all buffers that it passes, and the library keeps none of them after a call. What it
  * returns by pointer belongs to it, for as long as the call's comment says.
@@ -140,7 +141,65 @@ typedef struct lehrnet_step {
     double milliseconds;
 } lehrnet_step;
 
+/* How people are followed. The size of a person is the square root of the area of the box around the joints; every time is
+ * in seconds, every length a share of the person's size, so that dropped frames and distance change nothing. */
+typedef struct lehrnet_tracker_options {
+    size_t struct_size;    /* of this struct, as the caller was built: set by lehrnet_tracker_options_init */
+    int32_t streams;       /* whose frames share the network's batches, 1 to 64 (default 1) */
+    int32_t max_people;    /* largest number of people in a frame, 1 to 256 (default 16) */
+    double death_s;        /* a track that was not seen for this long ends (default 2) */
+    double birth_s;        /* a track that begins after the first frame is reported once it has been detected for this
+                              long (default 0.15) */
+    double hidden_birth_s; /* the same where somebody who is known stands in most of the box: detectors see a third person
+                              in an embrace (default 1) */
+    double hidden_share;   /* share of a box within that of one known person from which on it counts as such (default 0.7) */
+    double min_score;      /* lowest mean score of the joints of a pose that counts as one (default 0.15) */
+    double keep_score;     /* a pose that no detection supports counts if its score is at least this share of the track's
+                              mean score (default 0.7) */
+    double support_s;      /* a track that detections did not support for this long counts as not seen (default 0.7) */
+    double match_iou;      /* lowest IoU of boxes that match (default 0.3) */
+    double match_oks;      /* lowest similarity of keypoints that match (default 0.2) */
+    double duplicate_iou;  /* a box that overlaps a better one by more than this is not given to the network (default 0.7) */
+    double duplicate_oks;  /* of two poses that are more similar than this one is dropped (default 0.85) */
+    double match_distance; /* farthest that a person who was lost may be found again, in standard deviations of the
+                              predicted position (default 3) */
+    double match_noise;    /* standard deviation of the position at which a person who was lost is found (default 0.15) */
+    double position_noise; /* standard deviation of a measured position (default 0.03) */
+    double agility;        /* how much a person's speed changes in one second, in sizes a second (default 1) */
+    double size_noise;     /* standard deviation of the logarithm of a person's size, when found again (default 0.25) */
+    double slowing_s;      /* time constant with which the speed of a person who is not seen decays (default 1) */
+    int32_t smooth;        /* not 0: joints are smoothed, too, by One-Euro (Casiez et al., CHI 2012) (default 0) */
+    double min_cutoff_hz;  /* of a joint at rest: lower is smoother (default 1.5) */
+    double beta;           /* Hz of cutoff added for each person's size a second that the joint moves: higher lags less
+                              (default 4) */
+    double speed_cutoff_hz; /* of the joint's own speed (default 2) */
+} lehrnet_tracker_options;
+
+/* One frame of a stream. */
+typedef struct lehrnet_frame {
+    int32_t stream;      /* 0 to options.streams - 1 */
+    int32_t detected;    /* not 0: a detector looked, and count boxes are what it found, possibly none. 0: none looked, boxes
+                            are ignored; people are followed by their joints, and where nobody is, one is searched for */
+    lehrnet_image image;
+    double time_s;       /* on a clock of the stream that does not run backwards */
+    const float *boxes;  /* count x 4: x1, y1, x2, y2 in px, within 1e7 of the image's corner */
+    const float *scores; /* count, 0 to 1; NULL: alike */
+    size_t count;        /* at most 1024 */
+} lehrnet_frame;
+
+/* Who was found in a frame. Pointers live until the tracker's next update, or its end. */
+typedef struct lehrnet_person {
+    int64_t id;     /* 1, 2, ... in its stream; never given to anybody else until lehrnet_tracker_reset */
+    int32_t stream;
+    float score;    /* mean of the joints' */
+    float box[4];   /* x1, y1, x2, y2 in px of the box in which the joints were found */
+    const lehrnet_keypoint *keypoints; /* as the network found them, one for each joint */
+    const lehrnet_keypoint *smoothed;  /* with the scores of the former; NULL where options.smooth is 0 */
+    const uint8_t *visible;            /* of each joint: 1 where its score is at least info.min_score, else 0 */
+} lehrnet_person;
+
 typedef struct lehrnet_session lehrnet_session;
+typedef struct lehrnet_tracker lehrnet_tracker;
 
 /* The ABI version of the library that is linked. */
 LEHRNET_API uint32_t lehrnet_abi_version(void) LEHRNET_NOEXCEPT;
@@ -195,6 +254,42 @@ LEHRNET_API lehrnet_status lehrnet_profile(lehrnet_session *session, int32_t rou
 /* Keypoints of heatmaps; boxes are those of the crops. */
 LEHRNET_API lehrnet_status lehrnet_decode(const lehrnet_session *session, const float *heatmaps, const float *boxes,
                                           size_t count, lehrnet_keypoint *keypoints, size_t capacity) LEHRNET_NOEXCEPT;
+
+/* People with identities in streams of frames:
+ *
+ *     lehrnet_tracker_options options;
+ *     lehrnet_tracker_options_init(&options, sizeof options);
+ *     lehrnet_tracker *tracker = NULL;
+ *     lehrnet_tracker_create(session, &options, &tracker);
+ *     lehrnet_frame frame = {.image = image, .time_s = 0.033, .detected = 1, .boxes = &boxes[0][0], .count = 2};
+ *     const lehrnet_person *people = NULL;
+ *     size_t count = 0;
+ *     if (lehrnet_tracker_update(tracker, &frame, 1, &people, &count) == LEHRNET_OK)
+ *         for (size_t i = 0; i < count; ++i) printf("%d at %g\n", (int)people[i].id, people[i].keypoints[0].x);
+ *     lehrnet_tracker_close(tracker);
+ *
+ * The same frames give the same people as `lehrnet.runtime.track` in Python. The time is the frames' own, so that frames may
+ * be dropped.
+ *
+ * Fill options with defaults. struct_size is sizeof(lehrnet_tracker_options). */
+LEHRNET_API lehrnet_status lehrnet_tracker_options_init(lehrnet_tracker_options *options, size_t struct_size) LEHRNET_NOEXCEPT;
+
+/* Make a tracker over an open session, which must stay open until the tracker is closed. options may be NULL for defaults.
+ * All of its memory is taken here; updates take none. On failure *tracker is NULL. */
+LEHRNET_API lehrnet_status lehrnet_tracker_create(lehrnet_session *session, const lehrnet_tracker_options *options,
+                                                  lehrnet_tracker **tracker) LEHRNET_NOEXCEPT;
+
+/* Follow people into the next frame of one stream or of several, at most one of each: the people of all frames share the
+ * network's batches. *people becomes the *count people who were found, frame after frame, by rising id.
+ * LEHRNET_INVALID_ARGUMENT leaves the tracks as they were. */
+LEHRNET_API lehrnet_status lehrnet_tracker_update(lehrnet_tracker *tracker, const lehrnet_frame *frames, size_t frame_count,
+                                                  const lehrnet_person **people, size_t *count) LEHRNET_NOEXCEPT;
+
+/* Forget the people of a stream, as at a cut or a new file; its identities start at 1 again, its time anywhere. */
+LEHRNET_API lehrnet_status lehrnet_tracker_reset(lehrnet_tracker *tracker, int32_t stream) LEHRNET_NOEXCEPT;
+
+/* Close a tracker, before its session; NULL is allowed. No other call may be using it. */
+LEHRNET_API void lehrnet_tracker_close(lehrnet_tracker *tracker) LEHRNET_NOEXCEPT;
 
 #ifdef __cplusplus
 }

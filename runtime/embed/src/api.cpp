@@ -2,20 +2,17 @@
 #include <lehrnet.h>
 
 #include <algorithm>
-#include <new>
 #include <thread>
 
 #include "failure.h"
-#include "session.h"
+#include "handles.h"
 #include "words.h"
-
-struct lehrnet_session : lehrnet::Session {
-    using Session::Session;
-};
 
 namespace {
 
 using lehrnet::fail;
+using lehrnet::guarded;
+using lehrnet::need;
 
 // trust_engine lies where version 1 had padding, which lehrnet_options_init clears.
 static_assert(sizeof(void*) != 8 || sizeof(lehrnet_options) == 48);
@@ -25,32 +22,6 @@ constexpr std::int32_t THREADS_A_CORE = 4;
 
 // Fixed, so that saying that memory ran out takes none.
 thread_local char last_error[1024] = "";
-
-lehrnet_status failed(lehrnet_status status, const char* message) {
-    lehrnet::write_plain(message, last_error, sizeof last_error);
-    return status;
-}
-
-template <class Call>
-lehrnet_status guarded(Call&& call) noexcept {
-    try {
-        call();
-        return LEHRNET_OK;
-    } catch (const lehrnet::Failure& failure) {
-        return failed(failure.status, failure.what());
-    } catch (const std::bad_alloc&) {
-        return failed(LEHRNET_OUT_OF_MEMORY, "out of memory; a smaller max_batch takes less");
-    } catch (const std::exception& error) {
-        return failed(LEHRNET_INTERNAL, error.what());
-    } catch (...) {
-        return failed(LEHRNET_INTERNAL, "an unknown exception");
-    }
-}
-
-template <class Pointer>
-void need(Pointer* pointer, const char* name) {
-    if (!pointer) fail(LEHRNET_INVALID_ARGUMENT, name, " is NULL");
-}
 
 lehrnet_options defaults() {
     lehrnet_options options{};
@@ -79,6 +50,11 @@ void check_options(const lehrnet_options& options) {
 }
 
 }  // namespace
+
+lehrnet_status lehrnet::failed(lehrnet_status status, const char* message) noexcept {
+    write_plain(message, last_error, sizeof last_error);
+    return status;
+}
 
 extern "C" {
 

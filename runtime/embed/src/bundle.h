@@ -18,6 +18,7 @@ struct Spec {
     std::string skeleton, decode_name;
     std::vector<std::string> joints;
     std::vector<std::pair<int, int>> flip_pairs, limbs;
+    std::vector<double> sigmas;  // OKS tolerance of each joint, as a share of the square root of the person's area
     int input_height = 0, input_width = 0;
     double padding = 0;
     std::array<double, 3> mean{}, std{};  // of RGB between 0 and 1

@@ -143,7 +143,7 @@ void take_skeleton(Spec& spec, const json::Value& skeleton) {
     const auto joints = static_cast<long long>(spec.joints.size());
     spec.flip_pairs = field(skeleton, "flip_pairs", [&](const auto& value) { return flip_pairs_in(value, joints); });
     spec.limbs = field(skeleton, "limbs", [&](const auto& value) { return pairs_in(value, joints, MOST_LIMBS); });
-    field(skeleton, "sigmas", [&](const auto& value) { return numbers_in(value, spec.joints.size(), 1e-6, 10); });
+    spec.sigmas = field(skeleton, "sigmas", [&](const auto& value) { return numbers_in(value, spec.joints.size(), 1e-6, 10); });
     check_skeleton(spec);
 }
 

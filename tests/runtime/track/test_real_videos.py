@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,12 @@ def test_one_person_without_any_detector(estimator) -> None:
         x1, y1, x2, y2, _ = truth[0]
         inside = (poses.xy[0] >= (x1 - 20, y1 - 20)) & (poses.xy[0] <= (x2 + 20, y2 + 20))
         assert inside.all(1).mean() > 0.9  # joints within the detector's box, 20 px round it
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"), [("one_person.avi", slice(1200, 1920)), ("two_people.mp4", slice(0, 600))]
+)
+def test_nobody_is_found_beside_the_people(estimator, name: str, columns: slice) -> None:
+    with open_video(VIDEOS / name) as video:
+        for frame in islice(video, 0, 48, 24):
+            assert len(PoseTracker(estimator)(np.ascontiguousarray(frame.image[:, columns]), 0.0)) == 0

@@ -6,6 +6,7 @@ from lehrnet.runtime import Poses
 from lehrnet.runtime.track import SmoothOptions, TrackerOptions, TrackState
 from lehrnet.runtime.track.matching import boxes_of, match_greedily, oks_between
 from lehrnet.runtime.track.motion import Motion
+from lehrnet.runtime.track.search import windows
 
 BODY = np.random.default_rng(0).uniform((0, 0), (60, 160), (17, 2))
 
@@ -97,6 +98,27 @@ def test_time_that_runs_backwards_is_refused_until_a_reset(state) -> None:
     assert poses.ids.tolist() == [1]
 
 
+@pytest.mark.parametrize("time_s", [np.nan, np.inf])
+def test_a_time_that_is_none_is_refused(state, time_s: float) -> None:
+    with pytest.raises(ValueError, match=f"a frame's time is {time_s}, expected seconds"):
+        state.propose(time_s)
+
+
+def test_whoever_would_have_left_all_images_is_forgotten(state) -> None:
+    """A person who walks, then no frame for ten days."""
+    for frame in range(10):
+        step(state, frame / 30, [person(100 + 10 * frame)])
+    assert len(state.propose(864_000.0)) == 0
+    assert len(step(state, 864_000.1, [person(100)])) == 0  # as everybody who comes later: not believed at once
+
+
+def test_lost_people_are_few_where_many_come_and_go_at_one_time() -> None:
+    state = TrackState(COCO17, TrackerOptions(max_people=2, birth_s=0, hidden_birth_s=0))
+    for place in range(20):
+        step(state, 1.0, [person(500 * place)])
+    assert [each.identity for each in state.people] == list(range(1, 9))  # equally old: the newer ones go
+
+
 def test_two_frames_of_one_time_are_taken(state) -> None:
     step(state, 1.0, [person(100)])
     assert len(step(state, 1.0, [person(101)])) == 1
@@ -173,6 +195,20 @@ def test_similarity_is_one_for_the_same_pose_and_falls_with_distance() -> None:
     np.testing.assert_allclose(np.diagonal(alike), 1)
     assert alike[0, 1] > alike[0, 2]
     np.testing.assert_allclose(alike, alike.T)
+
+
+def test_the_surest_joint_makes_a_box_even_below_zero() -> None:
+    joints = np.column_stack((BODY, np.full(17, -0.5)))
+    joints[3, 2] = -0.4
+    np.testing.assert_allclose(boxes_of(joints[None])[0], [*(BODY[3] - 1), *(BODY[3] + 1)])
+
+
+def test_windows_of_a_panorama_are_not_without_number() -> None:
+    for width, height in ((65_536, 1), (1, 65_536), (1920, 1080)):
+        boxes = windows(width, height)
+        assert len(boxes) <= 705
+        assert boxes[1:, 0].min() == boxes[1:, 1].min() == 0
+        np.testing.assert_allclose(boxes[1:, 2:].max(0), (width, height))
 
 
 def test_greedy_matching_takes_the_best_first_and_each_once() -> None:

@@ -9,7 +9,7 @@ namespace lehrnet::native {
 namespace {
 
 constexpr int FEW_CELLS = 48;                                          // of the coarsest map, below which people share a pass
-constexpr double MOST_FLOATS = SIZE_MAX / 4 < (1u << 30) ? SIZE_MAX / 8 : 1u << 30;  // 4 GiB
+constexpr auto MOST_FLOATS = static_cast<double>(SIZE_MAX / 4 < (1u << 30) ? SIZE_MAX / 8 : 1u << 30);  // 4 GiB
 
 // Where the coarsest maps have few cells, several people at once fill the loops and share the weights' way to the core.
 int people_of_a_pass(int height, int width, int max_batch) {
