@@ -5,6 +5,8 @@
 // added in 16 bits, which hold 2 * 127 * 127: signs of numbers move to their weights.
 #pragma once
 
+#include <cstring>
+
 #include "vectors.h"
 
 namespace lehrnet::native {
@@ -19,14 +21,17 @@ constexpr int NEGATIVE_OFFSET = 0;
 using Bytes = std::uint8_t __attribute__((vector_size(LANES)));
 using UnalignedBits = std::int32_t __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
 using UnalignedBytes = std::uint8_t __attribute__((vector_size(LANES), aligned(1), may_alias));
-using UnalignedWord = std::int32_t __attribute__((aligned(1), may_alias));
 
 LEHRNET_INLINE Bits load_bits(const void* from) { return *static_cast<const UnalignedBits*>(from); }
 
 LEHRNET_INLINE void store_bits(void* to, Bits value) { *static_cast<UnalignedBits*>(to) = value; }
 
 // Four bytes in every lane.
-LEHRNET_INLINE Bits every_four(const std::uint8_t* from) { return *reinterpret_cast<const UnalignedWord*>(from) - Bits{}; }
+LEHRNET_INLINE Bits every_four(const std::uint8_t* from) {
+    std::int32_t word;
+    std::memcpy(&word, from, sizeof word);
+    return word - Bits{};
+}
 
 // sum + the four products of each lane.
 template <bool NEGATIVE>
