@@ -143,10 +143,12 @@ def _kinds_of(categories: object, skeleton: Skeleton | None) -> tuple[ImageId, .
         except ValueError:
             pass  # boxes need no joints: a category named "person" is enough
     named = [each for each in categories if isinstance(each, Mapping)] if isinstance(categories, list) else []
-    persons = [each.get("id") for each in named if each.get("name") == "person"]
+    persons = [each["id"] for each in named if each.get("name") == "person" and is_id(each.get("id"))]
     if persons:
         return (persons[0],)
-    return (named[0].get("id"),) if len(named) == 1 else (PERSON_CATEGORY,) if named else ()
+    if not named:
+        return ()
+    return (named[0]["id"],) if len(named) == 1 and is_id(named[0].get("id")) else (PERSON_CATEGORY,)
 
 
 def _from_detections(

@@ -173,8 +173,9 @@ class _Reader:
         if not isinstance(content, dict):
             raise ValueError(f"it holds {type(content).__name__}, expected an object with images and annotations")
         entries, rows = (_list(content, name) for name in ("images", "annotations"))
-        categories = person_categories(content.get("categories"), self.skeleton)
-        categories = categories or (likely_person([row for row in rows if isinstance(row, Mapping)]),)
+        named = person_categories(content.get("categories"), self.skeleton)
+        category = named[0] if named else likely_person([row for row in rows if isinstance(row, Mapping)])
+        categories = named or (category,)
         if len(categories) > 1:
             log.warning("%d categories share these joints: their entries are read as one kind", len(categories))
         entries = self._images(entries)
@@ -197,7 +198,7 @@ class _Reader:
                 image_ids=tuple(image_index),
                 labels=labels,
                 reading=self.reading,
-                category=categories[0],
+                category=category,
                 crowds=crowds,
                 **self._arrays(group, image_index),
             )
