@@ -15,7 +15,7 @@ from lehrnet.export import Calibration, export_bundle
 from lehrnet.runtime.backends.operators import ENVIRONMENT
 from lehrnet.runtime.bundle import Bundle
 from lehrnet.runtime.session import open_artefact
-from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, ROOT, run
+from lehrnet.tests.runtime.embed_builds import MARKS, build
 
 pytestmark = MARKS
 LOOSE = Budget(oks=1.0)  # random weights: keypoints mean nothing, and INT8 may move them
@@ -23,10 +23,7 @@ LOOSE = Budget(oks=1.0)  # random weights: keypoints mean nothing, and INT8 may 
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    folder = ROOT / "build" / "embed" / "native"
-    run("cmake", "-S", EMBED, "--preset", "native", "-G", "Ninja", "-B", folder)
-    run("cmake", "--build", folder, "--target", "lehrnet")
-    return folder / "liblehrnet.so"
+    return build("native", targets=["lehrnet"]) / "liblehrnet.so"
 
 
 @pytest.fixture

@@ -7,16 +7,13 @@ from types import ModuleType
 
 import pytest
 
-from lehrnet.tests.runtime.embed_builds import EMBED, ROOT, run
+from lehrnet.tests.runtime.embed_builds import build
 
 
 @pytest.fixture(scope="session")
 def built() -> Path:
     """The folder of a library without ONNX Runtime, and of our CPU engine's door."""
-    folder = ROOT / "build" / "embed" / "native"
-    run("cmake", "-S", EMBED, "--preset", "native", "-G", "Ninja", "-B", folder)
-    run("cmake", "--build", folder, "--target", "native_door", "lehrnet")
-    return folder
+    return build("native", targets=["native_door", "lehrnet"])
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ EMBED = ROOT / "runtime" / "embed"
 TOOLS = ("cmake", "ninja", "g++", "gcc")
 MARKS = [
     pytest.mark.slow,
+    pytest.mark.timeout(1500),  # the first to come builds the library, and the others wait for it
     pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"building takes {', '.join(TOOLS)}"),
 ]
 
@@ -36,11 +38,14 @@ def fetch_headers() -> Path:
     return folder / "include"
 
 
-def build(preset: str, headers: Path) -> Path:
-    """Build a preset in its folder of `build/embed`, once for all processes of a test run; the folder."""
+def build(preset: str, headers: Path | None = None, targets: Sequence[str] = ()) -> Path:
+    """Build a preset in its folder of `build/embed`, one process of a test run at a time; the folder.
+
+    Without targets all are built; a preset with ONNX Runtime takes its headers.
+    """
     folder = ROOT / "build" / "embed" / preset
+    more = [] if headers is None else [f"-DONNXRUNTIME_INCLUDE_DIR={headers}"]
     with locked(folder, wait=True):
-        run("cmake", "-S", EMBED, "--preset", preset, "-G", "Ninja", f"-DONNXRUNTIME_INCLUDE_DIR={headers}",
-            "-DLEHRNET_WERROR=ON", "-B", folder)  # fmt: skip
-        run("cmake", "--build", folder)
+        run("cmake", "-S", EMBED, "--preset", preset, "-G", "Ninja", *more, "-DLEHRNET_WERROR=ON", "-B", folder)
+        run("cmake", "--build", folder, *(["--target", *targets] if targets else []))
     return folder
