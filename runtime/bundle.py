@@ -90,7 +90,7 @@ class Artefact:
     @classmethod
     def of(cls, path: Path, **facts: Any) -> "Artefact":
         """Describe a file, with its size and hash, that is to be added to a bundle."""
-        return cls(file=path.name, sha256=_sha256(path), bytes=path.stat().st_size, **facts)
+        return cls(file=path.name, sha256=file_sha256(path), bytes=path.stat().st_size, **facts)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def open_bundle(root: Path) -> Bundle:
         bundle = read_bundle(root)
         for name, artefact in bundle.artefacts.items():
             _check_size(bundle.path(name), artefact)
-            _compare_hash(bundle.path(name), artefact, _sha256(bundle.path(name)))  # by pieces: engines are large
+            _compare_hash(bundle.path(name), artefact, file_sha256(bundle.path(name)))  # by pieces: engines are large
         return bundle
 
     return unless_replaced(root, open_whole)
@@ -300,7 +300,13 @@ def _identity(root: Path) -> tuple[int, int] | None:
         return None
 
 
-def _sha256(path: Path) -> str:
+def manifest_sha256(root: Path) -> str:
+    """SHA-256 of a bundle's manifest, which holds those of all its files."""
+    return file_sha256(root / MANIFEST)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, which is read in pieces."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):

@@ -5,7 +5,6 @@ REPOSITORY/pose/warmup/             the first request, which Triton makes itself
 REPOSITORY/pose/1/model.py, bundle/ a version: the door to lehrnet, and the bundle whole
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -16,7 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from ..files import atomic_folder, write_text
-from ..runtime.bundle import IN_ENGINES_ONLY, MANIFEST, Artefact, Bundle, open_bundle, read_bundle, unless_replaced
+from ..runtime.bundle import (
+    IN_ENGINES_ONLY,
+    MANIFEST,
+    Artefact,
+    Bundle,
+    manifest_sha256,
+    open_bundle,
+    read_bundle,
+    unless_replaced,
+)
 from ..runtime.devices import AUTO, FASTEST, TORCH
 from ..runtime.session import Trust
 from .triton_config import (
@@ -96,11 +104,6 @@ def _write(bundle: Bundle, out: Path, serving: Serving, trust_engine: Trust) -> 
             _fill_version(folder / str(version), bundle, artefact, serving)
             _fill_model(folder, text, serving)
     return Written(model, version, sha256, not same)
-
-
-def manifest_sha256(root: Path) -> str:
-    """SHA-256 of a bundle's manifest, which holds those of all its files."""
-    return hashlib.sha256((root / MANIFEST).read_bytes()).hexdigest()
 
 
 def read_parameters(config: str) -> dict[str, str]:

@@ -12,9 +12,11 @@ from typing import Any
 
 import triton_python_backend_utils as triton  # pyright: ignore[reportMissingImports]
 
+from ..runtime.bundle import manifest_sha256
 from ..runtime.estimator import PoseEstimator
 from .answers import Answer, Refusal, Request, answer
-from .triton import COPY, TRUSTED, manifest_sha256
+from .log_lines import log_line
+from .triton import COPY, TRUSTED
 from .triton_config import ARTEFACT, BOXES, DEVICE, FRAME, KEYPOINTS, LOG_JSON, MAX_PEOPLE, SHA256, THREADS
 
 
@@ -49,7 +51,7 @@ class TritonPythonModel:
         asked = [Request(_input(each, FRAME), _input(each, BOXES)) for each in requests]
         answers = answer(self.estimator, asked, self.joints, self.max_people)
         if self.log_json:
-            print(json.dumps(self._facts(asked, answers, time.perf_counter() - started)), flush=True)  # noqa: T201
+            print(log_line(self._facts(asked, answers, time.perf_counter() - started)), flush=True)  # noqa: T201
         return [_response(each) for each in answers]
 
     def finalize(self) -> None:
@@ -59,7 +61,6 @@ class TritonPythonModel:
     def _facts(self, asked: Sequence[Request], answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
         """What the log says of a batch."""
         return {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "model": self.name,
             "version": int(self.version),
             "requests": len(asked),

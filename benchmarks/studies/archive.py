@@ -104,7 +104,7 @@ def _killer(out: Path, parts: int) -> Watch:
     def watch(driver: subprocess.Popen[str]) -> None:
         written = len(list(out.glob("*.images.json")))
         if not done and written >= max(parts // 5, 1):
-            os.kill(next(filter(_is_worker, _children(driver.pid))), signal.SIGKILL)
+            os.kill(workers_of(driver.pid)[0], signal.SIGKILL)
             done.append("worker")
         elif len(done) == 1 and written >= parts // 2:
             driver.kill()
@@ -121,8 +121,10 @@ def _children(pid: int) -> list[int]:
     return [each for child in listed for each in (child, *_children(child))]
 
 
-def _is_worker(pid: int) -> bool:
-    return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+def workers_of(pid: int) -> list[int]:
+    """Worker processes of a run's pool: children with our pipe."""
+    commands = {each: Path(f"/proc/{each}/cmdline").read_text(encoding="utf-8") for each in _children(pid)}
+    return [each for each, command in commands.items() if "spawn_main" in command]
 
 
 def _resident_mib(pid: int) -> float:

@@ -1,12 +1,10 @@
 """From what a user names to an archive, a job, and what a run must keep to when it goes on."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
-from ...runtime.bundle import open_bundle
-from ..triton import manifest_sha256
+from ...runtime.bundle import file_sha256, manifest_sha256, open_bundle
 from .archive import PART_PICTURES, SEGMENT_S, Archive, list_archive
 from .run import Counts, Engine
 from .step import Job
@@ -80,4 +78,4 @@ def describe(counts: Counts, archive: Archive, out: Path) -> str:
 def _sha256(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_sha256(path)

@@ -10,6 +10,7 @@ from typing import IO, Any, Literal
 
 from ...files import locked, write_text
 from ...parsing import read_json
+from ..log_lines import log_line
 from .archive import Archive, Part
 from .on_ray import check_ray_is_there, run_ray
 from .parts import check_parquet_is_there, check_part
@@ -88,7 +89,7 @@ def run_batch(
             counts.add(done)
             progress(done.rows)
             if log_json is not None:
-                print(json.dumps(_facts(done)), file=log_json, flush=True)
+                print(log_line(_facts(done)), file=log_json, flush=True)
     counts.seconds = time.monotonic() - started
     return counts
 
@@ -99,8 +100,7 @@ def _run(engine: Engine, job: Job, chains: list[Any], workers: int, gpus: float)
 
 def _facts(done: Done) -> dict[str, Any]:
     """What the log says of a part."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"time": now, **asdict(done), "seconds": round(done.seconds, 3)}
+    return {**asdict(done), "seconds": round(done.seconds, 3)}
 
 
 def _checked(job: Job, part: Part) -> Done | None:

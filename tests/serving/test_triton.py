@@ -11,8 +11,8 @@ import pytest
 
 from lehrnet.cli import main
 from lehrnet.pose.skeleton import MPII16
-from lehrnet.runtime.bundle import open_bundle, read_bundle, write_manifest
-from lehrnet.serving.triton import manifest_sha256, read_parameters, write_repository
+from lehrnet.runtime.bundle import manifest_sha256, open_bundle, read_bundle, write_manifest
+from lehrnet.serving.triton import read_parameters, write_repository
 from lehrnet.serving.triton_config import Serving
 
 

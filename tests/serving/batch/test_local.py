@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lehrnet.benchmarks.studies.archive import workers_of
 from lehrnet.cli import main
 from lehrnet.files import locked
 
@@ -206,12 +207,6 @@ def started(folder: Path, bundle: Path, out: Path, *more: object) -> subprocess.
     return subprocess.Popen([str(each) for each in (*command, *more)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def children(pid: int) -> list[int]:
-    """Worker processes of a pool: children with our pipe."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in listed if "spawn_main" in Path(f"/proc/{each}/cmdline").read_text()]
-
-
 @pytest.fixture
 def many(folder: Path) -> Path:
     for number in range(400):
@@ -234,10 +229,10 @@ def test_a_worker_and_then_the_driver_are_killed_and_every_picture_is_there_once
     out = tmp_path / "out"
     driver = started(many, tiny_bundle, out, "--workers", 2, "--part", 8)
     until(lambda: len(list(out.glob("*.images.json"))) >= 3)
-    os.kill(children(driver.pid)[0], signal.SIGKILL)
+    os.kill(workers_of(driver.pid)[0], signal.SIGKILL)
     before = len(list(out.glob("*.images.json")))
     until(lambda: len(list(out.glob("*.images.json"))) >= before + 6)
-    workers = children(driver.pid)
+    workers = workers_of(driver.pid)
     driver.kill()
     _, said = driver.communicate(timeout=60)
     assert b"was ended by SIGKILL" in said
