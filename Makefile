@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow fuzz triton kernels operators wheel lint check clean
+.PHONY: demo test slow fuzz triton kernels library wheel lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -42,7 +42,7 @@ build/cuda12/ready:  # NVRTC 12.2 writes PTX that every driver since JetPack 6.0
 		"cuda-bindings==12.9.*" "nvidia-cuda-nvrtc-cu12==12.2.140"
 	touch $@
 
-operators: $(READY)  ## the C++ library, and with it the operators of fp32_cpu graphs; takes CMake, Ninja and a C++ compiler
+library: $(READY)  ## the C++ library with ONNX graphs beside our engine; takes CMake, Ninja and a C++ compiler
 	test -n "$(ONNXRUNTIME_INCLUDE_DIR)" || runtime/embed/fetch_onnxruntime.sh build/onnxruntime
 	cmake -S runtime/embed --preset release -G Ninja \
 		-DONNXRUNTIME_INCLUDE_DIR=$(or $(ONNXRUNTIME_INCLUDE_DIR),$(CURDIR)/build/onnxruntime/include)

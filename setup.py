@@ -68,17 +68,17 @@ class BuildLibrary(build_ext):
         return str(Path(*fullname.split(".")[:-1]) / NAME)
 
     def build_extension(self, ext: Extension) -> None:
-        """Build the library; with ONNX Runtime's operators where its headers are at hand."""
+        """Build the library; with ONNX graphs where ONNX Runtime's headers are at hand."""
         build, target = Path(self.build_temp).resolve() / "embed", Path(self.get_ext_fullpath(ext.name)).resolve()
         headers = os.environ.get("ONNXRUNTIME_INCLUDE_DIR") or ROOT / "build" / "onnxruntime" / "include"
-        operators = Path(headers).is_dir()
+        graphs = Path(headers).is_dir()
         generator = ("-G", "Ninja") if shutil.which("ninja") else ()
         options = {
             "CMAKE_BUILD_TYPE": "Release",
             "BUILD_TESTING": "OFF",
-            "LEHRNET_ONNXRUNTIME": "ON" if operators else "OFF",
+            "LEHRNET_ONNXRUNTIME": "ON" if graphs else "OFF",
             "LEHRNET_STATIC_RUNTIME": "ON",
-            **({"ONNXRUNTIME_INCLUDE_DIR": str(headers)} if operators else {}),
+            **({"ONNXRUNTIME_INCLUDE_DIR": str(headers)} if graphs else {}),
         }
         flags = [f"-D{name}={value}" for name, value in options.items()]
         subprocess.run(["cmake", "-S", str(SOURCE), "-B", str(build), *generator, *flags], check=True)

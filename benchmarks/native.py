@@ -25,13 +25,11 @@ import torch
 from ..calibration.graph import read_graph
 from ..calibration.steps import Steps, operator_steps
 from ..calibration.units import convs_of, quantizable_units
-from ..export.fused import fuse_attention
 from ..export.graph import export_module
 from ..export.native import NATIVE, NATIVE_INT8, native_bytes
 from ..model.forms import deploy
 from ..model.network import PoseNetwork, create_model
 from ..pose.spec import COCO
-from ..runtime.backends.operators import operators_library
 from ..runtime.devices import cpu_fact
 from .engine_steps import by_kind
 from .held_to_avx2 import HELD
@@ -41,7 +39,7 @@ from .paper_card import deployed, graph_subject
 from .results import write_result
 
 SIZE = COCO.input_size
-REFERENCE, FP32, FP32_CPU = "hrnet_w32, ONNX Runtime", "lehrnet_w32 fp32, ONNX Runtime", "lehrnet_w32 fp32_cpu"
+REFERENCE, FP32 = "hrnet_w32, ONNX Runtime", "lehrnet_w32 fp32, ONNX Runtime"
 ONNX_SUBJECTS = {
     REFERENCE: "hrnet_w32",
     FP32: "lehrnet_w32",
@@ -121,18 +119,13 @@ def by_the_thread(run: Callable[[], object]) -> float:
 
 
 def _onnx_subjects(threads: int) -> dict[str, Callable[[Any], object]]:
-    """Networks in ONNX Runtime; `fp32_cpu` among them where our operators' library is at hand."""
+    """Networks in ONNX Runtime."""
     subjects: dict[str, Callable[[Any], object]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, network in ONNX_SUBJECTS.items():
-            path, module = Path(folder) / f"{network}.onnx", deployed(network)
-            model = export_module(module, SIZE, path)
+            path = Path(folder) / f"{network}.onnx"
+            export_module(deployed(network), SIZE, path)
             subjects[name] = graph_subject(path, threads)
-            if name == FP32 and operators_library() is not None:
-                import onnx  # noqa: PLC0415 - only this asks for it
-
-                onnx.save(fuse_attention(model, module), str(path))
-                subjects[FP32_CPU] = graph_subject(path, threads)
     return subjects
 
 

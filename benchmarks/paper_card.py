@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..export.fused import fuse_attention
 from ..export.graph import export_module
 from ..export.native import NATIVE, lone_bundle, native_bytes
-from ..export.precisions import FUSED
 from ..model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
 from ..model.config import VARIANTS, variant
 from ..model.cost import network_cost
@@ -27,9 +24,9 @@ from ..model.network import create_model
 from ..pose.evaluate import evaluate
 from ..pose.metrics import for_json
 from ..pose.spec import COCO
+from ..runtime.backends.library_path import find_library
 from ..runtime.backends.native import NativeSession
 from ..runtime.backends.onnxruntime import open_graph, run_graph
-from ..runtime.backends.operators import find_library, operators_library
 from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME
 from ..runtime.session import open_session
 from .interleave import race
@@ -126,11 +123,6 @@ def measure(
             facts = {"params": params, "macs": macs, "paper": printed(name), "why": _why(name)}
             rows[name] = {**facts, "nodes": len(model.graph.node)}
             subjects[name] = graph_subject(path, threads)
-            if _has_attention(name) and operators_library() is not None:
-                fused = fuse_attention(model, builders[name])
-                onnx.save(fused, str(path))
-                rows[f"{name} ({FUSED})"] = {**facts, "why": "", "nodes": len(fused.graph.node)}
-                subjects[f"{name} ({FUSED})"] = graph_subject(path, threads)
             if name in VARIANTS and find_library() is not None:
                 rows[f"{name} ({NATIVE})"] = {**facts, "why": "", "nodes": None}
                 subjects[f"{name} ({NATIVE})"] = _native(name, Path(folder) / f"{index}", threads)

@@ -1,7 +1,6 @@
 """Graphs with the custom operator `lehrnet.EMA`: each EMA with its shortcut and ReLU becomes one node.
 
-ONNX Runtime's CPU finds the operator in the library of runtime/embed, TensorRT in a plugin (`trt_plugin`). A runtime
-without it refuses the graph.
+TensorRT finds the operator in a plugin (`trt_plugin`); a runtime without it refuses the graph.
 """
 
 import re

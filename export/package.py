@@ -17,7 +17,7 @@ from ..pose.batches import LabelledBatch
 from ..pose.heatmap import DecodeMethod, Frame
 from ..pose.skeleton import Skeleton
 from ..pose.spec import spec_for
-from ..runtime.backends.operators import library_fault
+from ..runtime.backends.library_path import library_fault
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle, new_bundle_folder, open_bundle, write_manifest
 from .card import write_card
 from .fused import fuse_attention
@@ -118,7 +118,7 @@ def export_bundle(
 
 def default_precisions() -> tuple[str, ...]:
     """What a bundle holds where nobody says what it should: FP32, also for our CPU engine where it can be verified."""
-    return ("fp32",) if library_fault(GRAPHS[NATIVE].requires, native=True) else ("fp32", NATIVE)
+    return ("fp32",) if library_fault(GRAPHS[NATIVE].requires) else ("fp32", NATIVE)
 
 
 def _checked_names(precisions: Iterable[str]) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def _checked_names(precisions: Iterable[str]) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"precisions are {', '.join(unknown)}; this version writes {', '.join(PRECISIONS)}")
     for name in names:
-        fault = library_fault(GRAPHS[name].requires, native=GRAPHS[name].native)
+        fault = library_fault(GRAPHS[name].requires)
         if fault:
             raise ValueError(f"{name} cannot be verified here: {fault}")
     return names

@@ -28,7 +28,7 @@ from ..calibration.rules import broken_rules
 from ..calibration.units import convs_of, quantizable_units, total_macs
 from ..pose.drift import Drift
 from ..pose.spec import PoseSpec
-from ..runtime.backends.operators import library_fault
+from ..runtime.backends.library_path import library_fault
 from ..runtime.bundle import IN_ENGINES_ONLY, NATIVE, Requirement
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class GraphKind:
     dense_from: int | None = None
     """Branch (0 is the finest) from which on LConvs are dense convs: an equal form, a candidate for `lehrnet tune`."""
     fused: bool = False
-    """Whether EMA is a custom operator (module `fused`): an equal form."""
+    """Whether EMA is the operator of TensorRT's plugin (module `fused`): an equal form."""
     native: bool = False
     """Whether it is a packed network for our own CPU engine (module `native`), no graph: of FP32 an equal form."""
     requires: tuple[Requirement, ...] = ()
@@ -64,10 +64,8 @@ class GraphKind:
 
 
 _DENSE = (3, 2, 1, 0)
-FUSED = "fp32_cpu"
 GRAPHS: Mapping[str, GraphKind] = {
     "fp32": GraphKind("fp32"),
-    FUSED: GraphKind("fp32", fused=True, requires=("lehrnet_library",)),
     "native_fp32": GraphKind("fp32", native=True, requires=("lehrnet_library",)),
     **{f"fp32_dense{branch}": GraphKind("fp32", dense_from=branch) for branch in _DENSE},
     "fp16": GraphKind("fp16"),
@@ -91,7 +89,7 @@ def equal_forms(names: Iterable[str]) -> tuple[str, ...]:
         if kind.equal_form
         and kind.precision in precisions
         and not IN_ENGINES_ONLY.intersection(kind.requires)
-        and not library_fault(kind.requires, native=kind.native)
+        and not library_fault(kind.requires)
     )
 
 

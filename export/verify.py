@@ -15,7 +15,7 @@ from ..pose.batches import LabelledBatch, labelled_batches, unlabelled
 from ..pose.drift import Comparison, Drift
 from ..pose.labels import read_people
 from ..pose.spec import PoseSpec
-from ..runtime.backends.operators import library_fault
+from ..runtime.backends.library_path import library_fault
 from ..runtime.bundle import WEIGHTS, Artefact, Bundle
 from ..runtime.session import Session, open_artefact
 from .parity import Parity, heatmap_parity, total
@@ -107,7 +107,7 @@ def verify_bundle(bundle: Bundle, batches: Iterable[LabelledBatch] | None = None
     graphs = {name: artefact for name, artefact in bundle.artefacts.items() if name != WEIGHTS and artefact.runs_on_cpu}
     names = sorted(graphs, key=lambda name: name != "fp32")
     for name in list(names):
-        fault = library_fault(graphs[name].requires, native=graphs[name].form == "native")
+        fault = library_fault(graphs[name].requires)
         if fault:
             log.warning("%s is not verified here: %s", name, fault)
             names.remove(name)

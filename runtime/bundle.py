@@ -33,8 +33,8 @@ FORMS: Mapping[str, Form] = {".safetensors": "weights", ".onnx": "graph", ENGINE
 Output = Literal["heatmaps", "keypoints", "whole"]
 """Output: heatmaps of crops, keypoints of crops in crop px, or keypoints of a frame's boxes in image px."""
 Requirement = Literal["lehrnet_library", "lehrnet_plugin", "bf16"]
-"""What an artefact needs besides its runtime: the C++ library, with our engine and our operators for ONNX Runtime; our
-plugin for TensorRT; or hardware with BF16. Graphs with one of the last two run only as engines."""
+"""What an artefact needs besides its runtime: the C++ library with our engine, our plugin for TensorRT, or a GPU with
+BF16. Graphs with one of the last two run only as engines."""
 IN_ENGINES_ONLY: frozenset[Requirement] = frozenset(("lehrnet_plugin", "bf16"))
 BESIDE_ARTEFACTS = (MANIFEST, "README.md", "pareto.svg", ".DS_Store")
 """Files of a bundle that its manifest does not list; an engine's log is `ENGINE.log`."""

@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 
 from ..parsing import device_index
-from .backends.operators import library_fault
+from .backends.library_path import library_fault
 from .bundle import Bundle
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def _default(bundle: Bundle, device: str) -> str:
     on_gpu = _name_if_there("cuda:0") is not None if device == "auto" else device_index(device) is not None
     if not packed or (on_gpu and "fp32" in bundle.artefacts):
         return "fp32"
-    fault = library_fault(bundle.artefacts[packed[0]].requires, native=True)
+    fault = library_fault(bundle.artefacts[packed[0]].requires)
     if fault and "fp32" in bundle.artefacts:
         log.info("fp32 runs; %s would be faster, but %s", packed[0], fault)
         return "fp32"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from .backends.operators import MISSING, find_library, library_fault, operators_library
+from .backends.library_path import MISSING, find_library, library_fault
 from .bundle import IN_ENGINES_ONLY, Artefact, open_bundle
 from .compatibility import ENGINE_LIBRARIES, Library, Machine, differences
 
@@ -45,7 +45,7 @@ def _artefact(name: str, artefact: Artefact) -> Finding:
         case "graph":
             return _graph(f"bundle: {name}", artefact)
         case "native":
-            fix = library_fault(artefact.requires, native=True)
+            fix = library_fault(artefact.requires)
             return Finding(f"bundle: {name}", not fix, f"{artefact.file}, by lehrnet's engine", fix)
     return _engine(f"bundle: {name}", artefact)
 
@@ -55,9 +55,6 @@ def _graph(name: str, artefact: Artefact) -> Finding:
     if engines_only:
         build = f"lehrnet build-engine BUNDLE --artefact {Path(artefact.file).stem}"
         return Finding(name, False, f"{artefact.file} runs as an engine only ({', '.join(engines_only)})", build)
-    fault = library_fault(artefact.requires, native=False)
-    if fault:
-        return Finding(name, False, f"{artefact.file} has operators of lehrnet's library", fault)
     runtime = _onnxruntime_cpu()
     return Finding(name, runtime.works, f"{artefact.file}, by ONNX Runtime", runtime.fix)
 
@@ -84,7 +81,7 @@ def _own_engine() -> Finding:
         library = find_library()
         if library is None:
             raise RuntimeError("no liblehrnet")
-        return f"{library}, {'with' if operators_library() else 'without'} the operators of fp32_cpu"
+        return library
 
     return _looked("lehrnet's CPU engine", look, MISSING, backend=True)
 

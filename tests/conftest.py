@@ -68,7 +68,7 @@ def native_bundle(tmp_path_factory) -> Path:
     pytest.importorskip("torch")
     from lehrnet.export.native import NATIVE, write_native
     from lehrnet.model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
-    from lehrnet.runtime.backends.operators import find_library
+    from lehrnet.runtime.backends.library_path import find_library
     from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
 
     if find_library() is None:

@@ -11,23 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from torch import nn
 
-from ...export.fused import fuse_attention
 from ...export.graph import export_module
 from ...model.forms import as_published, deploy
 from ...model.network import create_model
 from ...pose.spec import COCO
-from ...runtime.backends.operators import operators_library
 from ...runtime.session import open_session
 from ..interleave import race
 from ..results import write_result
 
 PLAIN = "plain export, EMA as published"
 OURS = "exact forms (what we ship)"
-OPERATOR = "exact forms, EMA as our operator (fp32_cpu)"
 SIZE = COCO.input_size
 
 
@@ -49,15 +45,9 @@ def measure(batches: tuple[int, ...], rounds: int, threads: int | None) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         for index, (name, build) in enumerate(networks().items()):
             path = Path(folder) / f"{index}.onnx"
-            module = build()
-            model = export_module(module, SIZE, path)
+            model = export_module(build(), SIZE, path)
             nodes[name] = len(model.graph.node)
             sessions[name] = open_session(path, "cpu", threads)
-            if name == OURS and operators_library() is not None:
-                fused = fuse_attention(model, module)
-                nodes[OPERATOR] = len(fused.graph.node)
-                onnx.save(fused, str(path))
-                sessions[OPERATOR] = open_session(path, "cpu", threads)
     by_batch = {}
     for batch in batches:
         crops = np.random.default_rng(0).standard_normal((batch, 3, *SIZE), dtype=np.float32)

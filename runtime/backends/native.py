@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..inputs import check_crops, opened
 from .library import LibrarySession, StepTime
-from .operators import MISSING, find_library
+from .library_path import MISSING, find_library
 
 
 class NativeSession:

@@ -16,7 +16,6 @@ from ...pose.skeleton import numbered_skeleton
 from ...pose.spec import LARGEST_STRIDE, PoseSpec, spec_for
 from ..inputs import check_crops, opened
 from .onnx_files import reads_other_files
-from .operators import NO_OPERATORS, operators_library
 
 try:
     import onnxruntime
@@ -31,8 +30,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
 CUDA = "CUDAExecutionProvider"
-OPERATORS = "lehrnet"
-"""Their domain."""
+OUR_DOMAIN = "lehrnet"
+"""Of the operator in graphs for TensorRT's plugin."""
 FLOAT = "tensor(float)"
 
 
@@ -176,12 +175,11 @@ def _usual_spec(joints: int) -> PoseSpec:
 
 def _allow_for(refusal: str, path: Path, options: onnxruntime.SessionOptions) -> bool:
     """Set the options that a refused graph needs; False if no remedy is known."""
-    if f"{OPERATORS}:" in refusal:
-        library = operators_library()
-        if library is None:
-            raise RuntimeError(f"{path}: {NO_OPERATORS}")
-        options.register_custom_ops_library(library)
-        return True
+    if f"{OUR_DOMAIN}:" in refusal:
+        raise RuntimeError(
+            f"{path} has the operator lehrnet.EMA, which TensorRT runs (`lehrnet build-engine`), ONNX Runtime not: "
+            "use fp32 or native_fp32, and export a bundle with fp32_cpu again"
+        )
     if "QLinear" in refusal:
         # 1.32 fuses Q/DQ pairs of FP16 into operators that it then refuses to run.
         _say_once("ONNX Runtime runs INT8 beside FP16 step by step: exact, but slow; int8_cpu is its form")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lehrnet.runtime.backends.operators import find_library
+from lehrnet.runtime.backends.library_path import find_library
 from lehrnet.tests.test_package import working_tree
 
 ROOT = Path(__file__).resolve().parents[2]

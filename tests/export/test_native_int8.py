@@ -12,7 +12,7 @@ pytest.importorskip("onnxsim")
 from lehrnet.benchmarks.tune import tune
 from lehrnet.calibration.budget import Budget
 from lehrnet.export import Calibration, export_bundle
-from lehrnet.runtime.backends.operators import ENVIRONMENT
+from lehrnet.runtime.backends.library_path import ENVIRONMENT
 from lehrnet.runtime.bundle import Bundle
 from lehrnet.runtime.session import open_artefact
 from lehrnet.tests.runtime.embed_builds import MARKS, build

@@ -79,7 +79,7 @@ def test_a_graph_that_differs_is_not_written(tiny_checkpoint, tmp_path: Path, mo
 
 
 def test_an_unknown_precision_is_refused_before_anything_is_written(tiny_checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="int4; this version writes fp32, fp32_cpu"):
+    with pytest.raises(ValueError, match="int4; this version writes fp32, native_fp32"):
         export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=["int4"])
     assert list(tmp_path.iterdir()) == []
 

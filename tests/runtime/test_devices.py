@@ -32,7 +32,7 @@ def bundle(tiny_bundle: Path) -> Bundle:
 def test_auto_is_our_engine_where_a_cpu_runs_and_the_library_is_there(
     device: str, library: bool, gpu: bool, expected: str, bundle: Bundle, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: "library" if library else None)
+    monkeypatch.setattr("lehrnet.runtime.backends.library_path.find_library", lambda: "library" if library else None)
     monkeypatch.setattr("lehrnet.runtime.devices._name_if_there", lambda _: "a GPU" if gpu else None)
     assert chosen(bundle, AUTO, device) == expected
 
@@ -43,7 +43,7 @@ def test_a_bundle_without_a_packed_network_runs_its_graph(tiny_bundle: Path) -> 
 
 def test_a_bundle_with_nothing_else_runs_its_packed_network_or_says_what_it_lacks(bundle: Bundle, monkeypatch) -> None:
     alone = replace(bundle, artefacts={"native_fp32": bundle.artefacts["native_fp32"]})
-    monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: None)
+    monkeypatch.setattr("lehrnet.runtime.backends.library_path.find_library", lambda: None)
     assert chosen(alone, AUTO, "auto") == "native_fp32"
 
 

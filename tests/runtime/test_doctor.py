@@ -46,17 +46,15 @@ def with_fp32_as(bundle: Path, copy: Path, **facts: Any) -> Path:
 @pytest.mark.parametrize(
     ("requires", "works", "fix"),
     [
-        ("lehrnet_library", False, "make operators"),
         ("lehrnet_plugin", False, "lehrnet build-engine"),
         ("bf16", False, "lehrnet build-engine"),
         (None, True, ""),
     ],
 )
 def test_a_graph_works_where_what_its_manifest_requires_is_there(
-    requires: str | None, works: bool, fix: str, tiny_bundle: Path, tmp_path: Path, monkeypatch
+    requires: str | None, works: bool, fix: str, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr("lehrnet.runtime.backends.operators.operators_library", lambda: None)
     bundle = with_fp32_as(tiny_bundle, tmp_path / "bundle", requires=(requires,) if requires else ())
     found = next(each for each in doctor.examine_bundle(bundle) if each.name == "bundle: fp32")
     assert found.works == works

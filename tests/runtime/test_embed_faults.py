@@ -272,20 +272,6 @@ def test_onnx_runtime_asks_no_name_server(library: Path, tiny_bundle: Path, tmp_
     assert "microsoft" not in questions
 
 
-def test_the_operator_reads_nothing_beyond_its_inputs() -> None:
-    """`test_operators.py` once more, with the library that the address sanitizer watches."""
-    watched = build("sanitize", fetch_headers()) / "liblehrnet.so"
-    asan = run("gcc", "-print-file-name=libasan.so").strip()
-    ubsan = run("gcc", "-print-file-name=libubsan.so").strip()
-    said = run(
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", Path(__file__).with_name("test_operators.py"),
-        "-k", "input or map or attributes or takes_what", LD_PRELOAD=f"{asan} {ubsan}", LEHRNET_LIBRARY=str(watched),
-        ASAN_OPTIONS="detect_leaks=0", ORT_DISABLE_TELEMETRY="1",
-    )  # fmt: skip
-    assert " passed" in said
-    assert "skipped" not in said
-
-
 def test_a_skeleton_of_others_is_taken_from_the_manifest(library: Path, tmp_path: Path) -> None:
     names = (*(f"joint {number}" for number in range(19)), "L_Paw", "R_Paw")
     skeleton = Skeleton("dog", names, (0.067,) * 21, flip_pairs=((19, 20),), limbs=((0, 1),), upper_body=())

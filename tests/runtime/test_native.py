@@ -21,8 +21,8 @@ from lehrnet.model.config import VARIANTS  # noqa: E402
 from lehrnet.model.cost import network_cost  # noqa: E402
 from lehrnet.runtime import PoseEstimator  # noqa: E402
 from lehrnet.runtime.backends.library import LibrarySession  # noqa: E402
+from lehrnet.runtime.backends.library_path import ENVIRONMENT  # noqa: E402
 from lehrnet.runtime.backends.native import NativeSession  # noqa: E402
-from lehrnet.runtime.backends.operators import ENVIRONMENT  # noqa: E402
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
 from lehrnet.runtime.session import open_artefact  # noqa: E402
 from lehrnet.tests.runtime.embed_builds import MARKS  # noqa: E402
@@ -317,7 +317,7 @@ class TestWithTheLibrary:
         with pytest.raises(RuntimeError, match="reinstall lehrnet where CMake and a C\\+\\+ compiler are"):
             open_artefact(exported, NATIVE, "cpu")
         assert open_artefact(exported, NATIVE, "cpu", fallback="fp32").backend == "onnxruntime"
-        monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: None)
+        monkeypatch.setattr("lehrnet.runtime.backends.library_path.find_library", lambda: None)
         main(["doctor", str(exported.root)])
         assert "missing bundle: native_fp32" in capsys.readouterr().out
 
@@ -329,7 +329,7 @@ class TestWithTheLibrary:
         with PoseEstimator.open(bundle.root, device="cpu") as estimator:
             assert estimator.session.backend == "native"
         monkeypatch.delenv(ENVIRONMENT)
-        monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: None)
+        monkeypatch.setattr("lehrnet.runtime.backends.library_path.find_library", lambda: None)
         with caplog.at_level("INFO"), PoseEstimator.open(bundle.root, device="cpu") as estimator:
             assert estimator.session.backend == "onnxruntime"
         assert "fp32 runs; native_fp32 would be faster, but it needs lehrnet's C++ library" in caplog.text
@@ -347,7 +347,7 @@ class TestWithTheLibrary:
 
 
 def test_without_the_library_it_is_not_written(tiny_checkpoint, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("lehrnet.runtime.backends.operators.find_library", lambda: None)
+    monkeypatch.setattr("lehrnet.runtime.backends.library_path.find_library", lambda: None)
     with pytest.raises(ValueError, match="native_fp32 cannot be verified here: it needs lehrnet's C\\+\\+ library"):
         export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=[NATIVE])
     assert list(tmp_path.iterdir()) == []

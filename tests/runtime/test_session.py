@@ -8,7 +8,7 @@ import pytest
 
 from lehrnet.parsing import device_index
 from lehrnet.runtime import PoseEstimator
-from lehrnet.runtime.backends.operators import find_library
+from lehrnet.runtime.backends.library_path import find_library
 from lehrnet.runtime.session import open_session
 
 

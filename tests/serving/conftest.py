@@ -39,7 +39,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     for name, facts in {
         "whole_fp32.onnx": {"output": "whole"},
         "points_fp32.onnx": {"output": "keypoints"},
-        "fp32_cpu.onnx": {"requires": ("lehrnet_library",)},
+        "fp16_ema.onnx": {"precision": "fp16", "requires": ("lehrnet_plugin",)},
         "int8.onnx": {"precision": "int8"},
         "fp32_tensorrt.engine": {
             "batch": (1, 8),

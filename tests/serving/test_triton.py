@@ -74,7 +74,7 @@ def test_graphs_and_engines_are_for_their_own_backends(bundle: Path, tmp_path: P
         (("--artefact", "fp16"), "has no 'fp16'; it has"),
         (("--artefact", "whole_fp32"), "--backend python does not run that"),
         (("--backend", "onnxruntime"), "name it by --artefact"),
-        (("--backend", "onnxruntime", "--artefact", "fp32_cpu"), "requires lehrnet_library"),
+        (("--backend", "onnxruntime", "--artefact", "fp16_ema"), "requires lehrnet_plugin"),
         (("--backend", "onnxruntime", "--artefact", "int8"), "form graph, int8, gives heatmaps"),
         (("--backend", "tensorrt", "--artefact", "fp32"), "but fp32_tensorrt"),
         (("--artefact", "fp32_tensorrt"), "--trust-engine serves it"),

@@ -9,7 +9,6 @@
 #include "failure.h"
 #include "onnx_graph.h"
 #include "onnxruntime_library.h"
-#include "operators.h"
 #include "words.h"
 
 namespace lehrnet {
@@ -100,7 +99,6 @@ private:
         tried(api_->AddSessionConfigEntry(session_options_, "session.load_model_format", "ONNX"));
         if (options.threads > 0) tried(api_->SetIntraOpNumThreads(session_options_, options.threads));
         add_provider(options.device);
-        tried(add_operators(api_, session_options_));
         check(api_->CreateSessionFromArray(environment_, bundle.model.data(), bundle.model.size(), session_options_,
                                            &session_),
               LEHRNET_BACKEND_FAILED, "ONNX Runtime cannot run " + file);

@@ -1,9 +1,7 @@
-"""Where the C++ library of `runtime/embed` is: our CPU engine, and the operators of fp32_cpu for ONNX Runtime."""
+"""Where the C++ library of `runtime/embed` is, which holds our CPU engine."""
 
-import ctypes
 import os
 from collections.abc import Collection
-from functools import lru_cache
 from pathlib import Path
 
 ENVIRONMENT = "LEHRNET_LIBRARY"
@@ -17,10 +15,6 @@ SYSTEM = tuple(
 MISSING = (
     "it needs lehrnet's C++ library: reinstall lehrnet where CMake and a C++ compiler are, or set "
     f"{ENVIRONMENT} to the absolute path of a {NAME}; the fp32 graph runs without it"
-)
-NO_OPERATORS = (
-    "it needs lehrnet's C++ library with the operators for ONNX Runtime: `make operators` builds it in the checkout, "
-    f"or set {ENVIRONMENT} to the absolute path of a {NAME} that has them; fp32 and native_fp32 run without them"
 )
 
 
@@ -40,24 +34,6 @@ def find_library() -> str | None:
     return next((str(path) for path in (BESIDE, *SYSTEM) if path.is_file()), None)
 
 
-def operators_library() -> str | None:
-    """Path of the library if it was built with the operators for ONNX Runtime; errors as for `find_library`."""
-    path = find_library()
-    return path if path is not None and _has_operators(path) else None
-
-
-def library_fault(requires: Collection[str], *, native: bool) -> str:
-    """What a packed network (`native`) or a graph of these requirements lacks here, and what to do; empty: nothing."""
-    if "lehrnet_library" not in requires:
-        return ""
-    if native:
-        return MISSING if find_library() is None else ""
-    return NO_OPERATORS if operators_library() is None else ""
-
-
-@lru_cache
-def _has_operators(path: str) -> bool:
-    try:
-        return hasattr(ctypes.CDLL(path), "RegisterCustomOps")
-    except OSError:
-        return False
+def library_fault(requires: Collection[str]) -> str:
+    """What an artefact of these requirements lacks here, and what to do; empty if nothing."""
+    return MISSING if "lehrnet_library" in requires and find_library() is None else ""
