@@ -246,13 +246,9 @@ manifest_row("code", "built_for is a number", lambda c: c["artefacts"]["fp32"].u
 
 @row("code", "LEHRNET_LIBRARY=mylib.so, a good library in the current folder")
 def _(bench: Bench) -> str:
-    node = onnx.helper.make_node("EMA", ["crops"], ["heatmaps"], domain="lehrnet")
-    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 3, 64, 64]) for name in ("crops", "heatmaps")]
-    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("lehrnet", 1)]
-    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:])
-    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), str(bench.bundle / "fp32.onnx"))
-    bench.graph(bench.bundle / "fp32.onnx").write("mylib.so", b"")
-    answer = bench.apart("predict", bench.bundle, bench.picture, "--device", "cpu", LEHRNET_LIBRARY="mylib.so")
+    bench.write("mylib.so", b"")
+    packed = ("export", bench.bundle / "model.safetensors", "--precisions", "native_fp32", "--out", "packed")
+    answer = bench.apart(*packed, LEHRNET_LIBRARY="mylib.so")
     return answer.refused("expected an absolute path: a library is code")
 
 

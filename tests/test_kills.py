@@ -17,7 +17,7 @@ from lehrnet.files import UNFINISHED
 from lehrnet.runtime.bundle import open_bundle
 
 COMMAND = (sys.executable, "-m", "lehrnet")
-KILLS = int(os.environ.get("LEHRNET_KILLS", "8"))
+KILLS = int(os.environ.get("LEHRNET_KILLS", "5"))
 
 
 def lehrnet(*arguments: object) -> subprocess.Popen[bytes]:

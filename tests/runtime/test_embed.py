@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from lehrnet.pose.pictures import read_image
 from lehrnet.pose.spec import PoseSpec
 from lehrnet.runtime import PoseEstimator
 from lehrnet.runtime.backends.library import LibrarySession
-from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, ROOT, build, fetch_headers, run
+from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, build, fetch_headers, run
 
 pytestmark = MARKS
 pytest.importorskip("onnxruntime")
@@ -32,9 +33,8 @@ def headers() -> Path:
 @pytest.fixture(scope="module")
 def installed(headers: Path, tmp_path_factory) -> Path:
     prefix = tmp_path_factory.mktemp("prefix")
-    for preset in ("release", "static"):
-        build(preset, headers)
-        run("cmake", "--install", ROOT / "build" / "embed" / preset, "--prefix", prefix / preset)
+    for preset in ("dev", "static"):
+        run("cmake", "--install", build(preset, headers), "--prefix", prefix / preset)
     return prefix
 
 
@@ -55,7 +55,7 @@ def test_golden_files_are_what_python_defines(tmp_path: Path) -> None:
         assert manifests[0] == manifests[1]
 
 
-@pytest.mark.parametrize("kind", ["release", "static"])
+@pytest.mark.parametrize("kind", ["dev", "static"])
 def test_an_installed_copy_serves_a_c_program(installed: Path, kind: str, tiny_bundle: Path, tmp_path: Path) -> None:
     run("cmake", "-S", EMBED / "examples", "-B", tmp_path, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={installed / kind}",
         "-DCMAKE_C_FLAGS=-pedantic -Wall -Wextra -Werror", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")  # fmt: skip
@@ -93,7 +93,7 @@ def test_pkg_config_and_a_plain_compiler_are_enough(installed: Path, tmp_path: P
 def test_only_the_interface_is_exported(installed: Path) -> None:
     names = run("nm", "-D", "--defined-only", next(installed.rglob("liblehrnet.so"))).splitlines()
     functions = {name.split()[-1] for name in names}
-    assert len(functions) == 19
+    assert len(functions) == 18
     assert all(name.startswith("lehrnet_") for name in functions)
 
 
@@ -163,7 +163,7 @@ def test_photographs_give_what_python_finds(installed: Path, pose_samples: Path,
     estimator, session = PoseEstimator.open(bundle, device="cpu"), session_of(installed, bundle)
     spec, apart, ties, joints = estimator.spec, 0.0, 0, 0
     people = read_coco(pose_samples)
-    for path, rows in people.by_image():
+    for path, rows in islice(people.by_image(), 0, None, 3):
         image, narrow = read_image(path), people.boxes[rows].astype(np.float32)
         crops, _ = crop_people(image, narrow.astype(np.float64), spec)
         assert np.abs(session.crop(image, narrow) - crops).max() < 1 / 255 / min(spec.std)
@@ -175,6 +175,6 @@ def test_photographs_give_what_python_finds(installed: Path, pose_samples: Path,
         ties, joints = ties + int((near & (difference > 0.01)).sum()), joints + near.size
         apart = max(apart, float(difference[~near].max(initial=0)))
         np.testing.assert_allclose(session.decode(heatmaps, narrow)[..., :2], wanted.xy, atol=0.01)
-    assert joints > 3000
+    assert joints > 1000
     assert apart <= 0.01
     assert ties <= joints / 1000

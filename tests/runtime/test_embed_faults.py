@@ -24,7 +24,7 @@ pytest.importorskip("onnx")
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build("release", fetch_headers()) / "liblehrnet.so"
+    return build("dev", fetch_headers(), ["lehrnet"]) / "liblehrnet.so"
 
 
 def bundle_of(root: Path, model: bytes, spec: PoseSpec, name: str = "model.onnx") -> Path:

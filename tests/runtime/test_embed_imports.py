@@ -26,7 +26,7 @@ SIZE = (64, 64)
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build("release", fetch_headers()) / "liblehrnet.so"
+    return build("dev", fetch_headers(), ["lehrnet"]) / "liblehrnet.so"
 
 
 def exported(name: str, path: Path) -> Path:

@@ -30,7 +30,7 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build("release", fetch_headers()) / "liblehrnet.so"
+    return build("dev", fetch_headers(), ["lehrnet"]) / "liblehrnet.so"
 
 
 @pytest.fixture(scope="module")

@@ -232,8 +232,8 @@ def test_a_kill_leaves_whole_lines_and_no_half_video_under_its_name(tiny_bundle,
 @pytest.mark.slow
 def test_memory_stays_flat_over_five_thousand_frames(estimator) -> None:
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(4)]
-    tracker = PoseTracker(estimator, lambda _: (np.array([[50.0, 20, 150, 220]]), np.ones(1)), LENIENT)
+    images = [rng.integers(0, 256, (80, 100, 3), dtype=np.uint8) for _ in range(4)]
+    tracker = PoseTracker(estimator, lambda _: (np.array([[20.0, 5, 60, 75]]), np.ones(1)), LENIENT)
     lines = io.StringIO()
 
     def frames():
