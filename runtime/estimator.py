@@ -70,7 +70,7 @@ class Poses:
 
 
 class Pipeline(Protocol):
-    """Crop, network and decode on one device: `cuda.pipeline.CudaPipeline`."""
+    """Crop, network and decode on one device: `cuda.pipeline.CudaPipeline`, `backends.native.NativePipeline`."""
 
     largest_batch: int
     """Largest number of people in a batch."""
@@ -87,7 +87,8 @@ class Pipeline(Protocol):
 class PoseEstimator:
     """Top-down pose estimator: crops each box, runs the network, decodes the heatmaps. See `PoseEstimator.open`.
 
-    With a pipeline all three steps run on its device; otherwise crop and decode run on the CPU.
+    With a pipeline all three steps run on its device (on a CPU: in the C++ library); otherwise crop and decode run in
+    Python.
 
     >>> with PoseEstimator.open("bundle") as estimator:  # written by `lehrnet export`
     ...     poses = estimator(image, boxes=[(10, 0, 74, 120)])  # image (H, W, 3) BGR, as OpenCV reads it; xyxy
@@ -130,7 +131,7 @@ class PoseEstimator:
 
     @classmethod
     def of(cls, session: Session, spec: PoseSpec, *, flip: bool = False) -> "PoseEstimator":
-        """Wrap an open session; crop and decode run on its GPU if possible, but on the CPU with `flip`."""
+        """Wrap an open session; crop and decode run where the network does if possible, but in Python with `flip`."""
         return cls(session, spec, flip=flip, pipeline=None if flip else open_pipeline(session, spec))
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Poses:
@@ -171,7 +172,7 @@ class PoseEstimator:
     def _check(self, image: Any) -> None:
         if not is_on_gpu(image):
             check_image(image)
-        elif self.pipeline is None:
+        elif self.pipeline is None or self.session.device == "cpu":
             raise ValueError(
                 f"the frame is on a GPU, but {self.session.backend} crops on the CPU here: copy it to a NumPy array, "
                 "or run an engine or torch_fp16 after `make kernels`"

@@ -15,6 +15,7 @@ from .devices import TORCH, chosen
 from .inputs import check_threads
 
 if TYPE_CHECKING:
+    from .backends.native import NativePipeline
     from .cuda.pipeline import CudaPipeline
 
 log = logging.getLogger(__name__)
@@ -182,8 +183,15 @@ def _open_form(bundle: Bundle, name: str, device: str) -> Session:
     return session
 
 
-def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | None":
-    """The GPU pipeline of a session on CUDA graphs; None for other sessions and without CUDA kernels."""
+def open_pipeline(session: Session, spec: PoseSpec) -> "CudaPipeline | NativePipeline | None":
+    """The pipeline from pixels to keypoints of a session on CUDA graphs or of our own CPU engine.
+
+    None for other sessions, without CUDA kernels, and for another spec than that of the engine's bundle.
+    """
+    from .backends.native import NativePipeline, NativeSession
+
+    if isinstance(session, NativeSession):
+        return NativePipeline(session) if session.spec == spec else None
     if device_index(session.device) is None:
         return None
     try:

@@ -1,7 +1,6 @@
 """Python bindings (ctypes) of the C++ library of `runtime/embed`.
 
-`backends.native` runs networks by it. Its crop and decode are here for benchmarks and tests: they are too little faster
-than those of `pose` to support both (docs/decisions/0007).
+`backends.native` runs from pixels to keypoints by it (docs/decisions/0007).
 """
 
 import ctypes

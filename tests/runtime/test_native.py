@@ -5,6 +5,7 @@ import struct
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from lehrnet.model.cost import network_cost  # noqa: E402
 from lehrnet.runtime import PoseEstimator  # noqa: E402
 from lehrnet.runtime.backends.library import LibrarySession  # noqa: E402
 from lehrnet.runtime.backends.library_path import ENVIRONMENT  # noqa: E402
-from lehrnet.runtime.backends.native import NativeSession  # noqa: E402
+from lehrnet.runtime.backends.native import NativePipeline, NativeSession  # noqa: E402
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest  # noqa: E402
 from lehrnet.runtime.session import open_artefact  # noqa: E402
 from lehrnet.tests.runtime.embed_builds import MARKS  # noqa: E402
@@ -279,6 +280,34 @@ class TestWithTheLibrary:
         np.testing.assert_allclose(points[1].score, points[0].score, atol=1e-4)
         assert main(["verify", str(exported.root)]) == 0
         assert NATIVE in capsys.readouterr().out
+
+    def test_crop_and_decode_are_the_library_s_and_equal_python_s(self, exported: Bundle, image) -> None:
+        boxes = [[10, 10, 60, 90], [40, 5, 150, 110], [-20, -20, 30, 300]]
+        mirrored = image[:, ::-1]  # rows of pixels from right to left
+        upside_down, part = image[::-1], image[3:, 5:]
+        items = [(image, boxes), (mirrored, boxes[:2]), (upside_down, []), (upside_down, boxes), (part, None)]
+        with PoseEstimator.open(exported.root, NATIVE, "cpu", threads=2) as estimator:
+            assert isinstance(estimator.pipeline, NativePipeline)
+            by_python = PoseEstimator(estimator.session, estimator.spec)
+            found, wanted = estimator.run_many(items), by_python.run_many(items)
+            for each, other, (picture, given) in zip(found, wanted, items, strict=True):
+                np.testing.assert_allclose(each.xy, other.xy, atol=0.01)
+                np.testing.assert_allclose(each.score, other.score, atol=1e-5)
+                np.testing.assert_array_equal(each.xy, estimator(picture, given).xy)
+            with pytest.raises(ValueError, match="the frame is on a GPU, but native crops on the CPU here"):
+                estimator(SimpleNamespace(__cuda_array_interface__={}, shape=(4, 4, 3)), boxes)  # pyright: ignore[reportArgumentType]
+            other = replace(estimator.spec, decode="dark")
+            assert PoseEstimator.of(estimator.session, other).pipeline is None
+            assert PoseEstimator.of(estimator.session, estimator.spec, flip=True).pipeline is None
+
+    def test_c_takes_it_where_no_precision_is_named(self, exported: Bundle, library: Path) -> None:
+        with closing(LibrarySession(library, exported.root, precision="auto")) as session:
+            found = session.run_network(crops_of(2, (64, 64)))
+        with closing(LibrarySession(library, exported.root, precision=NATIVE)) as session:
+            np.testing.assert_array_equal(found, session.run_network(crops_of(2, (64, 64))))
+        write_manifest(replace(exported, artefacts={"fp32": exported.artefacts["fp32"]}))
+        with pytest.raises(ValueError, match=r"fp32\.onnx is an ONNX graph, and this library was built without"):
+            LibrarySession(library, exported.root, precision="auto")
 
     def test_a_changed_file_is_refused_by_its_hash(self, exported: Bundle) -> None:
         path = exported.path(NATIVE)

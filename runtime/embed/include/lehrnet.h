@@ -109,7 +109,8 @@ typedef struct lehrnet_keypoint {
 
 typedef struct lehrnet_options {
     size_t struct_size;          /* of this struct, as the caller was built: set by lehrnet_options_init */
-    const char *precision;       /* an artefact of the bundle: "fp32" (default), "fp16", "int8_cpu", ... */
+    const char *precision;       /* an artefact of the bundle: "fp32", "native_int8", "int8_cpu", ...; "auto" (default): on a
+                                    CPU "native_fp32", our own engine's, where the bundle has it, else "fp32" */
     const char *device;          /* "cpu" (default), "cuda", "cuda:1", "tensorrt", "tensorrt:1"; never replaced */
     const char *runtime_library; /* the runtime's library; NULL: $LEHRNET_ONNXRUNTIME, then the system's */
     int32_t threads;             /* of the CPU, at most 4 times what it has; 0 (default) leaves it to the runtime */

@@ -26,7 +26,7 @@ thread_local char last_error[1024] = "";
 lehrnet_options defaults() {
     lehrnet_options options{};
     options.struct_size = sizeof options;
-    options.precision = "fp32";
+    options.precision = "auto";
     options.device = "cpu";
     options.max_batch = 32;
     return options;

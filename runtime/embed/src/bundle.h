@@ -39,7 +39,7 @@ struct Manifest {
     bool trained = false;
     Spec spec;
     std::string input_name, output_name;
-    std::string file, sha256;  // of the artefact
+    std::string precision, file, sha256;  // of the artefact
     std::uint64_t bytes = 0;
     int least_batch = 1, most_batch = INT_MAX;
     std::string built_for;  // an engine's library
@@ -53,7 +53,7 @@ struct Bundle {
 // Failure says which file differs and how.
 Bundle open_bundle(const std::string& folder, const std::string& precision);
 
-// The manifest's text; `name` stands in errors.
+// The manifest's text; `name` stands in errors. Precision "auto" is our own engine's FP32, or the graph without one.
 Manifest read_manifest(std::string_view text, const std::string& precision, const std::string& name);
 
 }  // namespace lehrnet

@@ -217,6 +217,15 @@ void take_artefact(Manifest& manifest, const json::Value& artefact) {
     });
 }
 
+// What "auto" stands for: FP32 packed for our own engine if the bundle has it, else the graph.
+std::string default_in(const json::Value& artefacts) {
+    for (const auto& [name, artefact] : artefacts.object()) {
+        if (!ends_with(artefact["file"].string(), ".lehrnet")) continue;
+        if (!artefact.has("precision") || artefact["precision"].string() == "fp32") return name;
+    }
+    return "fp32";
+}
+
 const json::Value& artefact_of(const json::Value& artefacts, const std::string& precision, const std::string& name) {
     if (artefacts.object().count(precision)) return artefacts[precision];
     std::string there;
@@ -245,13 +254,14 @@ Manifest manifest_in(const json::Value& content, const std::string& precision, c
         manifest.spec.stride = field(output, "stride", [&](const auto& value) { return stride_in(value, manifest.spec); });
     });
     field(content, "artefacts", [&](const auto& artefacts) {
-        const json::Value& artefact = artefact_of(artefacts, precision, name);
+        manifest.precision = precision == "auto" ? default_in(artefacts) : precision;
+        const json::Value& artefact = artefact_of(artefacts, manifest.precision, name);
         try {
             take_artefact(manifest, artefact);
         } catch (const Failure&) {
             throw;
         } catch (const std::runtime_error& error) {
-            wrong(clipped(precision) + ": " + error.what());
+            wrong(clipped(manifest.precision) + ": " + error.what());
         }
     });
     return manifest;

@@ -47,10 +47,6 @@ void check_items(const lehrnet_item* items, std::size_t item_count, std::size_t 
     }
 }
 
-bool ends_with(const std::string& text, const std::string& end) {
-    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 #ifdef LEHRNET_TENSORRT
 constexpr bool WITH_TENSORRT = true;
 #else
@@ -64,7 +60,10 @@ std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, const BackendOpt
          "see LEHRNET_ONNXRUNTIME in its CMakeLists.txt, or take the bundle's native_fp32");
 }
 #endif
-#ifndef LEHRNET_NATIVE
+#ifdef LEHRNET_NATIVE
+constexpr bool WITH_NATIVE = true;
+#else
+constexpr bool WITH_NATIVE = false;
 std::unique_ptr<Backend> open_native(const Bundle& bundle, const BackendOptions&) {
     fail(LEHRNET_BACKEND_MISSING, clipped(bundle.manifest.file), " is a packed network, and this library was built by a compiler that "
          "its engine does not know: take an ONNX graph of the bundle");
@@ -110,6 +109,12 @@ std::unique_ptr<Backend> open_backend(const Bundle& bundle, const lehrnet_option
          "TensorRT engine");
 }
 
+// On other devices, and where our own engine is not part of the library, the default is the graph.
+std::string wanted(const lehrnet_options& options) {
+    const std::string precision = options.precision;
+    return precision == "auto" && !(WITH_NATIVE && std::string(options.device) == "cpu") ? "fp32" : precision;
+}
+
 // How many people are run at once: what the caller allows, as far as the model does.
 int batch_of(const Backend& backend, const Manifest& manifest, int allowed) {
     if (backend.fixed_batch() > 0) return backend.fixed_batch();
@@ -132,7 +137,7 @@ int device_number(const std::string& device, const std::string& kind) {
 }
 
 Session::Session(const std::string& folder, const lehrnet_options& options)
-    : bundle_(open_bundle(folder, options.precision)), precision_(options.precision), flip_(options.flip != 0),
+    : bundle_(open_bundle(folder, wanted(options))), flip_(options.flip != 0),
       crop_spec_(crop_spec(spec())), backend_(open_backend(bundle_, options)) {
     bundle_.model = {};
     mirror_.resize(spec().joints.size());
@@ -163,7 +168,7 @@ void Session::allocate() {
 void Session::describe(lehrnet_info& info) const {
     const Manifest& manifest = bundle_.manifest;
     info.variant = manifest.variant.c_str();
-    info.precision = precision_.c_str();
+    info.precision = manifest.precision.c_str();
     info.backend = backend_->name();
     info.device = backend_->device();
     info.skeleton = spec().skeleton.c_str();

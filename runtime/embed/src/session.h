@@ -35,7 +35,6 @@ private:
     void run_backend(int count);
 
     Bundle bundle_;
-    std::string precision_;
     std::vector<int> mirror_;  // by joint: its opposite
     std::vector<const char*> joint_names_;
     std::vector<std::int32_t> limbs_;

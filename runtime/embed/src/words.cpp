@@ -81,4 +81,8 @@ std::string clipped(const std::string& text) {
     return text.size() <= LONGEST_QUOTE ? text : text.substr(0, LONGEST_QUOTE) + "...";
 }
 
+bool ends_with(const std::string& text, const std::string& end) {
+    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
 }  // namespace lehrnet

@@ -14,6 +14,8 @@ std::size_t utf8_length(std::string_view text);
 // writing's direction.
 bool is_plain(std::string_view text, bool lines_allowed);
 
+bool ends_with(const std::string& text, const std::string& end);
+
 // `from` into `size` bytes (4 or more), with an end: what is not plain stands as \xHH, and what is too long ends in "...". It
 // takes no memory.
 void write_plain(const char* from, char* to, std::size_t size) noexcept;

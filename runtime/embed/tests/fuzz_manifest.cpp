@@ -8,7 +8,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     try {
-        const lehrnet::Manifest read = lehrnet::read_manifest({reinterpret_cast<const char*>(data), size}, "fp32", "fuzz");
+        const lehrnet::Manifest read = lehrnet::read_manifest({reinterpret_cast<const char*>(data), size}, "auto", "fuzz");
         const lehrnet::Spec& spec = read.spec;
         for (const double each : spec.std) {
             if (!(each > 0) || !std::isfinite(static_cast<float>(1 / (255 * each)))) std::abort();

@@ -2,14 +2,12 @@
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lehrnet.pose.spec import PoseSpec
-from lehrnet.runtime import PoseEstimator, Poses
+from lehrnet.runtime import Poses
 from lehrnet.runtime.backends.library import LibrarySession, _Image, _picture
 from lehrnet.runtime.track import Item, SmoothOptions, TrackerOptions
 
@@ -126,21 +124,6 @@ class LibraryTracker:
 
     def _call(self, name: str, *arguments: Any) -> None:
         self.session._check(getattr(self.session._library, f"lehrnet_tracker_{name}")(*arguments))
-
-
-class LibraryEstimator(PoseEstimator):
-    """Keypoints by the library's crop, network and decode, for Python's tracker."""
-
-    def __init__(self, library: LibrarySession, spec: PoseSpec) -> None:
-        self.library, self.spec = library, spec
-
-    def run_many(self, items: Any) -> list[Poses]:
-        """As `PoseEstimator.run_many`; boxes as the library takes them."""
-        found = []
-        for image, boxes in items:
-            points = self.library(image, np.ascontiguousarray(boxes, np.float32))
-            found.append(Poses(points[..., :2], points[..., 2], np.asarray(boxes, np.float64)))
-        return [replace(poses, min_score=self.spec.min_score) for poses in found]
 
 
 def _floats(values: ArrayLike | None) -> NDArray[np.float32] | None:
