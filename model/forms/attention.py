@@ -26,7 +26,7 @@ class FrozenEMA(nn.Module):
 
 
 GROUP_WEIGHTS = ("gate", "gate_bias", "local", "local_bias", "scale", "shift", "mean", "mean_bias")
-"""Weights of the fused EMA kernels, in their order: runtime/embed/src/ema.h and runtime/kernels/attention.h."""
+"""Weights of the fused EMA kernels, in their order: runtime/kernels/attention.h."""
 
 
 def group_weights(module: FrozenEMA) -> dict[str, Tensor]:

@@ -101,43 +101,6 @@ def session_of(installed: Path, bundle: Path) -> LibrarySession:
     return LibrarySession(next(installed.rglob("liblehrnet.so")), bundle, wheels_library())
 
 
-def test_the_graph_for_tensorrt_s_plugin_is_fp16_s_network(
-    installed: Path, tiny_checkpoint, tmp_path: Path, monkeypatch
-) -> None:
-    """Its operator takes FP16 maps, which only a GPU's kernel does: here each stands between casts."""
-    pytest.importorskip("onnxsim")
-    import onnx
-
-    from lehrnet.export import export_bundle
-    from lehrnet.runtime.backends.onnxruntime import OnnxSession
-
-    monkeypatch.setenv("LEHRNET_LIBRARY", str(next(installed.rglob("liblehrnet.so"))))
-    bundle = export_bundle(tiny_checkpoint, tmp_path / "bundle", precisions=["fp16", "fp16_ema"])
-    model = onnx.load(str(bundle.path("fp16_ema")))
-    nodes = list(model.graph.node)
-    del model.graph.node[:], model.graph.value_info[:]
-    for node in nodes:
-        if node.op_type != "EMA":
-            model.graph.node.append(node)
-            continue
-        (out,) = node.output
-        for place in (0, 1):
-            name = f"{node.name}/{place}"
-            cast = onnx.helper.make_node("Cast", [node.input[place]], [name], to=onnx.TensorProto.FLOAT)
-            node.input[place] = name
-            model.graph.node.append(cast)
-        node.output[0] = f"{out}/fp32"
-        cast = onnx.helper.make_node("Cast", [node.output[0]], [out], to=onnx.TensorProto.FLOAT16)
-        model.graph.node.extend([node, cast])
-    onnx.save(model, str(tmp_path / "cast.onnx"))
-    crops = np.random.default_rng(0).standard_normal((3, 3, *bundle.spec.input_size), dtype=np.float32)
-    wanted, half, found = (
-        OnnxSession(path, "cpu").run(crops)
-        for path in (bundle.path("fp32"), bundle.path("fp16"), tmp_path / "cast.onnx")
-    )
-    assert np.abs(found - wanted).max() < 2 * np.abs(half - wanted).max() + 1e-3 * np.ptp(wanted)
-
-
 def test_an_onnx_file_that_is_none_is_refused(installed: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     import hashlib
 
