@@ -33,7 +33,7 @@ def test_the_graph_with_ema_as_a_plugin_is_fp16_s_network(tiny_checkpoint, tmp_p
     assert sum(node.op_type == "EMA" for node in model.graph.node) > 0
     assert len(model.graph.node) < bundle.artefacts["fp16"].measured["nodes"]
     crops = np.random.default_rng(0).standard_normal((3, 3, *bundle.spec.input_size), dtype=np.float32)
-    reference = ReferenceEvaluator(model, new_ops=[EMA])  # pyright: ignore[reportArgumentType]
-    found = np.asarray(reference.run(None, {bundle.names[0]: crops})[0])
+    reference = ReferenceEvaluator(model, new_ops=[EMA])
+    (found,) = map(np.asarray, reference.run(None, {bundle.names[0]: crops}))  # pyright: ignore[reportArgumentType]
     wanted, half = (OnnxSession(bundle.path(name), "cpu").run(crops) for name in ("fp32", "fp16"))
     assert np.abs(found - wanted).max() < 2 * np.abs(half - wanted).max() + 1e-3 * np.ptp(wanted)
