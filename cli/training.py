@@ -165,7 +165,8 @@ def _train(options: argparse.Namespace) -> int:
         validate_every=options.validate_every,
     )
     best = train(request, run)
-    print(f"{options.out}: best held-out AP {best:.4f}")
+    held_out = "nobody was held out to judge on" if best < 0 else f"best held-out AP {best:.4f}"
+    print(f"{options.out}: {held_out}")
     return 0
 
 

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Colour = Literal["rgb", "bgr"]
 LARGEST_FILE = 2 << 30  # bytes: protobuf's own limit
 OWN_DOMAINS = ("", "ai.onnx")
+CHECKPOINTS = (".pth", ".pt", ".safetensors")
 CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 SAME = 1e-4
 """Share of the heatmaps' range by which a changed graph may differ from the file's."""
@@ -84,7 +85,10 @@ def _checked(path: Path, output: str | None) -> ModelProto:
         if not outside:
             onnx.checker.check_model(model)
     except Exception as error:  # protobuf's, the checker's: all say that it is not a whole model
-        raise ValueError(f"{path} is not a whole ONNX model: {printable(str(error)).splitlines()[0][:200]}") from error
+        hint = "; checkpoints are for `lehrnet export`" if path.suffix.lower() in CHECKPOINTS else ""
+        raise ValueError(
+            f"{path} is not a whole ONNX model: {printable(str(error)).splitlines()[0][:200]}{hint}"
+        ) from error
     if outside:
         raise ValueError(f"{path} keeps tensors in other files (external data); save it as one file")
     foreign = [node for node in model.graph.node if node.domain not in OWN_DOMAINS] or list(model.functions)

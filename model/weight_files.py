@@ -65,6 +65,10 @@ def read_content(path: Path, kind: str) -> bytes:
         raise FileNotFoundError(f"no {kind} at {path}")
     if not path.is_file():
         raise ValueError(f"{path} is not a regular file, expected a {kind}")
+    if path.suffix.lower() == ".onnx":
+        raise ValueError(
+            f"{path} is an ONNX graph, expected a {kind}: `lehrnet import {path} --out BUNDLE` takes graphs"
+        )
     with path.open("rb") as file:
         content = file.read(min(path.stat().st_size, LARGEST_FILE) + 1)
     if len(content) > LARGEST_FILE:

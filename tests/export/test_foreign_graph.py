@@ -163,6 +163,9 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"hello")
     with pytest.raises(ValueError, match="is not a whole ONNX model"):
         read_foreign(tmp_path / "a.onnx")
+    (tmp_path / "a.pth").write_bytes(b"hello")
+    with pytest.raises(ValueError, match="checkpoints are for `lehrnet export`"):
+        read_foreign(tmp_path / "a.pth")
     with pytest.raises(FileNotFoundError, match="no model at"):
         read_foreign(tmp_path / "b.onnx")
     with pytest.raises(ValueError, match="takes crops of 1 x 3 x 64 x 32, but --size says 128x96"):

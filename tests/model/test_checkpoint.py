@@ -68,6 +68,12 @@ def test_a_text_file_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "weights.safetensors")
 
 
+def test_a_graph_is_sent_to_import(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    with pytest.raises(ValueError, match=r"is an ONNX graph, expected a checkpoint: `lehrnet import"):
+        load_checkpoint(tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
