@@ -23,6 +23,8 @@ from .gpu import memory_of_this_process
 
 FRAME = (720, 1280)  # height and width of the picture, px
 STAGES = ("decode image", "crop", "network", "decode heatmaps", "draw")
+WHOLE = ("frame to keypoints", "end to end")
+"""By the estimator as its users call it: without and with the decoding and the drawing of the picture."""
 PERCENTILES = (50, 90, 99)
 
 
@@ -81,7 +83,7 @@ def measure(
             parts = by_stage(subject, encoded, boxes[:batch])
             whole = end_to_end(subject, encoded, boxes[:batch])
             if turn >= 0:
-                times[subject.name, batch].append((*parts, whole))
+                times[subject.name, batch].append((*parts, *whole))
     return {
         "frame": list(FRAME),
         "rounds": rounds,
@@ -126,22 +128,25 @@ def by_stage(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.flo
     return tuple(np.diff(marks).tolist())
 
 
-def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> float:
-    """Seconds from the encoded to the drawn image by `PoseEstimator`, which uses the pipeline on a GPU."""
+def end_to_end(subject: Subject, encoded: NDArray[np.uint8], boxes: NDArray[np.float64]) -> tuple[float, float]:
+    """Seconds from the frame to keypoints by `PoseEstimator`, with its pipeline, and from encoded to drawn image."""
     started = time.perf_counter()
     image = read_picture(encoded)
-    draw_poses(image, subject.estimator(image, boxes), subject.bundle.spec.skeleton)
-    return time.perf_counter() - started
+    read = time.perf_counter()
+    poses = subject.estimator(image, boxes)
+    found = time.perf_counter()
+    draw_poses(image, poses, subject.bundle.spec.skeleton)
+    return found - read, time.perf_counter() - started
 
 
 def describe(facts: dict[str, Any]) -> str:
     """The figures as text: one line per subject and batch, p50 in ms."""
-    columns = (*STAGES, "end to end", "p99", "+-", "per person", "people/s")
+    columns = (*STAGES, *WHOLE, "p99", "+-", "per person", "people/s")
     lines = [f"{'':24} {'batch':>5} " + "".join(f"{name:>16}" for name in columns)]
     for name, subject in facts["subjects"].items():
         for batch, figures in subject["batches"].items():
             whole = figures["end to end"]
-            cells = [figures[stage]["p50"] for stage in (*STAGES, "end to end")]
+            cells = [figures[stage]["p50"] for stage in (*STAGES, *WHOLE)]
             cells += [whole["p99"], whole["dispersion"], figures["per_person_ms"], figures["people_per_s"]]
             lines.append(f"{name:24} {batch:>5} " + "".join(f"{cell:16.2f}" for cell in cells))
     lines.append("milliseconds, p50 unless stated otherwise; +- is half the distance from p10 to p90 of end to end")
@@ -149,13 +154,13 @@ def describe(facts: dict[str, Any]) -> str:
 
 
 def _figures(seconds: NDArray[np.float64], people: int) -> dict[str, Any]:
-    """Figures of seconds (rounds, stages and end to end)."""
-    names = (*STAGES, "end to end")
+    """Figures of seconds (rounds, stages and whole)."""
+    names = (*STAGES, *WHOLE)
     figures: dict[str, Any] = {name: _spread(1e3 * column) for name, column in zip(names, seconds.T, strict=True)}
     whole = figures["end to end"]["p50"]
     figures["per_person_ms"] = round(whole / people, 3)
     figures["people_per_s"] = round(1e3 * people / whole, 1)
-    figures["stages_over_end_to_end"] = round(float(np.median(seconds[:, :-1].sum(1) / seconds[:, -1])), 3)
+    figures["stages_over_end_to_end"] = round(float(np.median(seconds[:, : len(STAGES)].sum(1) / seconds[:, -1])), 3)
     return figures
 
 
