@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ Report = dict[str, dict[str, dict[str, int]]]
 """By kernel and architecture: registers, shared_bytes, stack_bytes, spilled_bytes."""
 
 
-def compile_all(fatbin: Path) -> Report:
-    """Write a fatbin with machine code for ARCHITECTURES, and PTX of the last one for later GPUs."""
+def compile_all(fatbin: Path, architectures: Sequence[str] = ARCHITECTURES) -> Report:
+    """Write a fatbin with machine code for the architectures, and PTX of the last one for later GPUs."""
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         raise FileNotFoundError("nvcc is not on the path: install the CUDA toolkit, 13 for all architectures")
-    targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in ARCHITECTURES]
-    last = ARCHITECTURES[-1]
+    targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in architectures]
+    last = architectures[-1]
     command = [nvcc, "-std=c++17", "-O3", "--extended-lambda", "--expt-relaxed-constexpr", "--threads=0", "-Xptxas=-v"]
     command += [
         *targets,

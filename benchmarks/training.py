@@ -36,11 +36,12 @@ def measure(
     batch: int,
     steps: int,
     device: torch.device,
-    bf16: bool = False,
+    bf16: bool | None = None,
 ) -> dict[str, Any]:
     """People per second of whole steps by variant, and of the loader with crops decoded in advance and per step.
 
-    If the CPU has fused operators, steps with and without them are interleaved. `keep_pages` and `bf16` apply to all.
+    If the CPU has fused operators, steps with and without them are interleaved. `keep_pages` and `bf16` (None: on a GPU only)
+    apply to all.
     """
     kept = keep_pages()
     pack = read_pack(folder)
@@ -48,10 +49,11 @@ def measure(
     spec = replace(COCO, input_size=size)
     loaders = {name: Batches(pack, spec, device, room=room) for name, room in (("decoded", 1 << 40), ("encoded", 0))}
     facts: dict[str, Any] = {"device": str(device), "input_size": list(size), "batch": batch, "steps": steps}
-    facts |= {"threads": torch.get_num_threads(), "pages_kept": kept, "bf16": bf16}
+    facts |= {"threads": torch.get_num_threads(), "pages_kept": kept}
     facts["loader"] = {name: _speed_of_loading(people, batch, steps) for name, people in loaders.items()}
     fused = device.type == "cpu" and fused_library() is not None
     run = Run(Path(), save_every=1 << 40, bf16=bf16, fused_ops=False)
+    facts["bf16"] = run.in_bf16(device)
     subjects = {"training": replace(run, fused_ops=True), "plain": run} if fused else {"training": run}
     speeds = {name: _speeds_of_steps(name, loaders["decoded"], batch, steps, subjects) for name in variants}
     for subject in subjects:

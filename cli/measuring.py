@@ -205,7 +205,7 @@ def _training(options: argparse.Namespace) -> int:
         batch=batch,
         steps=options.steps,
         device=choose_device(options.device),
-        bf16=options.bf16,
+        bf16=options.bf16 or None,
     )
     if options.result:
         write_result(options.result, "lehrnet bench --training PACK" + " --bf16" * options.bf16, facts)

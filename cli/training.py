@@ -159,7 +159,7 @@ def _train(options: argparse.Namespace) -> int:
         options.device,
         time_budget_s=60 * options.time_budget if options.time_budget is not None else None,
         accumulate=options.accumulate,
-        bf16=options.bf16,
+        bf16=options.bf16 or None,
         compiled=options.compile,
         fused_ops=not options.no_fused_ops,
         validate_every=options.validate_every,

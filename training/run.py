@@ -143,8 +143,7 @@ def _trainer(request: Request, run: Run, device: torch.device, team: Processes) 
     network = _network(request, start, spec.skeleton)
     people = Batches(pack.take(~pack.held_out), spec, device, seed=run.seed, mix=request.mix)
     held_out = Batches(pack.take(pack.held_out), spec, device, seed=run.seed) if pack.held_out.any() else None
-    mixed = run.bf16 or device.type == "cuda"
-    teacher = None if request.teacher is None else request.teacher(device, mixed)
+    teacher = None if request.teacher is None else request.teacher(device, run.in_bf16(device))
     return Trainer(network, replace(request.recipe, spec=spec), people, held_out, run, processes=team, teacher=teacher)
 
 

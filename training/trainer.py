@@ -47,8 +47,8 @@ class Run:
     """The schedule then ends at this many seconds, or after the recipe's epochs if that is sooner."""
     accumulate: int = 1
     """Pieces that a process divides its share of a step's batch into; their gradients are averaged."""
-    bf16: bool = False
-    """Autocast to bfloat16 on a CPU too; a GPU always does."""
+    bf16: bool | None = None
+    """Autocast to bfloat16; None: on a GPU only."""
     compiled: bool = False
     """Run the network through torch.compile: minutes before the first step, then faster on a GPU."""
     fused_ops: bool = True
@@ -66,6 +66,10 @@ class Run:
         for name in ("accumulate", "save_every", "validate_every"):
             if not is_whole(getattr(self, name), 1):
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a whole number from 1")
+
+    def in_bf16(self, device: torch.device) -> bool:
+        """Whether the network is run in bfloat16 on a device."""
+        return device.type == "cuda" if self.bf16 is None else self.bf16
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,7 @@ class Trainer:
         return nullcontext() if self._parallel is None or last else self._parallel.no_sync()
 
     def _mixed_precision(self) -> AbstractContextManager[Any]:
-        mixed = self.run.bf16 or self.device.type == "cuda"
+        mixed = self.run.in_bf16(self.device)
         return torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext()
 
     def _validate(self) -> dict[str, float] | None:
