@@ -6,8 +6,9 @@ from typing import Any
 
 from ..files import write_text
 from .machine import machine_facts
+from .result_format import FORMAT
 
-FORMAT = "lehrnet-result-1"
+__all__ = ["FORMAT", "result_of", "write_result"]
 
 
 def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..model.network import create_model
+from ..model.network import PoseNetwork, create_model
 from ..pose.augment import Augmentation
 from ..pose.spec import COCO
 from ..training.batches import Batches
@@ -37,11 +38,12 @@ def measure(
     steps: int,
     device: torch.device,
     bf16: bool | None = None,
+    make: Callable[[str], PoseNetwork] = create_model,
 ) -> dict[str, Any]:
     """People per second of whole steps by variant, and of the loader with crops decoded in advance and per step.
 
-    If the CPU has fused operators, steps with and without them are interleaved. `keep_pages` and `bf16` (None: on a GPU only)
-    apply to all.
+    If the CPU has fused operators, steps with and without them are interleaved. `keep_pages` and
+    `bf16` (None: on a GPU only) apply to all. `make` makes the network of a variant.
     """
     kept = keep_pages()
     pack = read_pack(folder)
@@ -55,7 +57,9 @@ def measure(
     run = Run(Path(), save_every=1 << 40, bf16=bf16, fused_ops=False)
     facts["bf16"] = run.in_bf16(device)
     subjects = {"training": replace(run, fused_ops=True), "plain": run} if fused else {"training": run}
-    speeds = {name: _speeds_of_steps(name, loaders["decoded"], batch, steps, subjects) for name in variants}
+    speeds = {
+        name: _speeds_of_steps(partial(make, name), loaders["decoded"], batch, steps, subjects) for name in variants
+    }
     for subject in subjects:
         facts[subject] = {name: round(float(np.median(found[subject])), 2) for name, found in speeds.items()}
     if fused:
@@ -94,7 +98,7 @@ def _speed_of_loading(people: Batches, batch: int, steps: int) -> float:
 
 
 def _speeds_of_steps(
-    variant: str, people: Batches, batch: int, steps: int, subjects: Mapping[str, Run]
+    make: Callable[[], PoseNetwork], people: Batches, batch: int, steps: int, subjects: Mapping[str, Run]
 ) -> dict[str, NDArray[np.float64]]:
     """Speed of whole training steps with loader, optimizer and log, but without validation and saving.
 
@@ -107,7 +111,7 @@ def _speeds_of_steps(
         for name, run in subjects.items():
             torch.manual_seed(0)
             run_there = replace(run, out=Path(folder, name))
-            trainers[name] = Trainer(create_model(variant), recipe, people, None, run_there)
+            trainers[name] = Trainer(make(), recipe, people, None, run_there)
         for step in range(1, WARM_UP + steps + 1):
             for name, trainer in trainers.items():
                 trainer.steps = step

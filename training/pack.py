@@ -141,7 +141,7 @@ def write_pack(
     bad: list[str] = []
     check_size(stored_size(spec))
     with atomic_folder(folder) as unfinished:
-        shard = _Shard(unfinished, stored_size(spec))
+        shard = ShardWriter(unfinished, stored_size(spec))
         for name, source in sources.items():
             people = source.with_keypoints()
             for path, rows in progress(list(people.by_image())):
@@ -211,7 +211,7 @@ def _one_line(path: Path, error: Exception) -> str:
     return text if path.name in text else f"{printable(str(path))}: {text}"
 
 
-class _Shard:
+class ShardWriter:
     """Collects people and writes them to numbered shards of about SHARD_BYTES."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
@@ -230,11 +230,17 @@ class _Shard:
             crop = sample_upright(image, affine, self.size).round().astype(np.uint8)
             _, encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             area = people.areas[row] / affine[0, 0] ** 2
-            self.waiting.append((encoded, keypoints[row], area, held_out, source))
-            self.people += 1
-            self.bytes += len(encoded)
-            if self.bytes >= SHARD_BYTES:
-                self.flush()
+            self.put(np.asarray(encoded, np.uint8), keypoints[row], area, held_out=held_out, source=source)
+
+    def put(
+        self, encoded: NDArray[np.uint8], keypoints: NDArray[np.float64], area: float, *, held_out: bool, source: str
+    ) -> None:
+        """Add a person: the encoded crop, keypoints (K, 3) in its px and the area in px^2."""
+        self.waiting.append((encoded, keypoints, area, held_out, source))
+        self.people += 1
+        self.bytes += len(encoded)
+        if self.bytes >= SHARD_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Write the collected people to the next shard."""

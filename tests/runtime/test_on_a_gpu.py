@@ -25,9 +25,23 @@ pytestmark = [
 BOXES = np.array([[10, 5, 60, 94], [-20.5, -8, 90.75, 110], [5, 5, 62, 60], [70, 20, 150, 118]], np.float64)
 
 
+@pytest.fixture(scope="module")
+def weights_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
+    """The tiny network's weights alone: a borrowed machine need not have what exports graphs."""
+    from lehrnet.model.checkpoint import save_checkpoint
+    from lehrnet.runtime.bundle import WEIGHTS, Artefact, Bundle, write_manifest
+
+    root = tmp_path_factory.mktemp("weights") / "bundle"
+    root.mkdir()
+    save_checkpoint(root / "model.safetensors", tiny_checkpoint)
+    weights = Artefact.of(root / "model.safetensors")
+    write_manifest(Bundle(root, "custom", tiny_checkpoint.spec, True, "for tests", {WEIGHTS: weights}))
+    return root
+
+
 @pytest.fixture
-def estimator(tiny_bundle: Path) -> PoseEstimator:
-    opened = PoseEstimator.open(tiny_bundle, "torch_fp32", "cuda")
+def estimator(weights_bundle: Path) -> PoseEstimator:
+    opened = PoseEstimator.open(weights_bundle, "torch_fp32", "cuda")
     assert isinstance(opened.pipeline, CudaPipeline), "crop and decode are not on the GPU: make kernels"
     return opened
 
@@ -53,8 +67,8 @@ def test_the_ema_kernel_is_its_definition(channels: int, grid: tuple[int, int], 
 
 
 @pytest.mark.parametrize("form", [*neighbours(half=False), *neighbours(half=True)], ids=lambda form: form.name)
-def test_every_form_gives_the_reference_s_heatmaps(form, tiny_bundle: Path) -> None:
-    bundle = open_bundle(tiny_bundle)
+def test_every_form_gives_the_reference_s_heatmaps(form, weights_bundle: Path) -> None:
+    bundle = open_bundle(weights_bundle)
     crops = np.random.default_rng(0).standard_normal((5, 3, 64, 64), dtype=np.float32)
     wanted = open_artefact(bundle, "weights", "cpu").run(crops)
     session = open_artefact(bundle, form.name, "cuda")
@@ -81,7 +95,7 @@ def test_frames_and_keypoints_stay_on_the_gpu(estimator: PoseEstimator, image) -
     assert float((torch.ones(3, device="cuda") * 2).sum()) == 6  # PyTorch goes on beside us
 
 
-def test_pycuda_s_context_and_arrays_are_taken(tiny_bundle: Path, image) -> None:
+def test_pycuda_s_context_and_arrays_are_taken(image) -> None:
     """Its own context, in a process of its own: PyTorch would keep the primary one."""
     pytest.importorskip("pycuda", reason="PyCUDA is not installed: ../shared/LAB.md says how it is built")
     from multiprocessing import get_context

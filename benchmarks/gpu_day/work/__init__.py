@@ -1,0 +1,1 @@
+"""What each step of a GPU's day does, in its own process."""

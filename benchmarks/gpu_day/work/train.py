@@ -1,0 +1,128 @@
+"""The recipe `short` on the carried pack, for the minutes that are left; later calls go on with it."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from ....files import write_bytes
+from ....model.checkpoint import load_checkpoint, save_checkpoint
+from ....pose.spec import COCO
+from ....training.batches import Batches
+from ....training.pack import read_pack
+from ....training.recipe import RECIPES, Recipe
+from ....training.trainer import BEST, LAST, STATE, Report, Run, Trainer
+from ....training.validate import FIGURE
+from ..pack_results import KEEP, join_parts
+from ..runner import EARLIER
+from ..states import RESULTS, read_results
+from .job import Job
+from .place import network_of
+from .training_times import PACK, pack_of, size_of
+
+SCHEDULE_MINUTES = 25.0
+"""The schedule's end; a later call goes on in it."""
+SAVE_EVERY, VALIDATE_EVERY = 100, 400
+"""Steps."""
+STOP_BEFORE_S = 15.0
+"""Before its limit the step stops at the next saved state."""
+RUN = "run"
+
+
+class OutOfTimeError(Exception):
+    """The call's time ends; the state is saved."""
+
+
+def work(job: Job) -> None:
+    """Keep speed, progress and held-out AP as they come, and the weights among the files that come back."""
+    folder = pack_of(job, images=6 if job.stand_in else 2000)
+    trainer = _trainer(job, folder)
+    began = _resume(job, trainer)
+    speeds: list[float] = []
+    aps: list[dict[str, float]] = list(began)
+
+    def watch(report: Report) -> None:
+        speeds.append(report.people_per_second)
+        if report.figures is not None:
+            aps.append({"minutes": round(trainer.elapsed_s / 60, 2), "ap": round(report.figures[FIGURE], 4)})
+        if report.step % SAVE_EVERY == 0 or report.figures is not None or report.progress >= 1:
+            _keep(job, trainer, speeds, aps)
+            if job.left() < STOP_BEFORE_S and report.step % SAVE_EVERY == 0:
+                raise OutOfTimeError
+
+    try:
+        trainer.train(watch)
+    except OutOfTimeError:
+        print(f"the call's time ends at step {trainer.step}; the next call goes on")
+
+
+def _trainer(job: Job, folder: Path) -> Trainer:
+    pack, device = read_pack(folder), torch.device("cpu" if job.stand_in else "cuda")
+    recipe = _recipe(job, size_of(folder))
+    learnt, held = pack.take(~pack.held_out), pack.take(pack.held_out)
+    with_ap = bool(len(held)) and find_spec("pycocotools") is not None
+    origin = "carried" if job.carried_file(PACK) else "drawn people: none was carried"
+    job.keep(people=len(learnt), held_out=len(held), held_out_measured=with_ap, pack=origin)
+    run = Run(
+        job.scratch / RUN,
+        device=str(device),
+        time_budget_s=60 * SCHEDULE_MINUTES,
+        save_every=SAVE_EVERY,
+        validate_every=VALIDATE_EVERY,
+        fused_ops=False,
+    )
+    network = network_of(job, "lehrnet_w32")
+    held_out = Batches(held, recipe.spec, device) if with_ap else None
+    return Trainer(network, recipe, Batches(learnt, recipe.spec, device), held_out, run)
+
+
+def _recipe(job: Job, size: tuple[int, int]) -> Recipe:
+    """`short` at the pack's size; its epochs are without limit, so that the schedule ends by time."""
+    recipe = replace(RECIPES["short"], spec=replace(COCO, input_size=size), epochs=100_000)
+    return replace(recipe, batch=2, epochs=1) if job.stand_in else recipe
+
+
+def _resume(job: Job, trainer: Trainer) -> list[dict[str, float]]:
+    """Go on from this machine's state, else from the averaged weights that came back; returns the APs until then."""
+    earlier = job.carried_file(EARLIER, RESULTS)
+    before = _train_facts(earlier) if earlier else {}
+    if (trainer.run.out / STATE).is_file():
+        trainer.resume()
+        job.keep(went_on_from=f"state, step {trainer.step}")
+        return [entry for entry in before.get("held_out_ap", []) if isinstance(entry, dict)]
+    place = before.get("place")
+    if earlier is None or not place:
+        return []
+    path = job.scratch / f"earlier_{LAST}"
+    write_bytes(path, join_parts(earlier.parent, LAST))
+    trainer.network.load_state_dict(load_checkpoint(path).network.state_dict())
+    if trainer.average is not None:
+        trainer.average.module.load_state_dict(trainer.network.state_dict())
+    trainer.step, trainer.elapsed_s, trainer.best = int(place["step"]), float(place["elapsed_s"]), float(place["best"])
+    job.keep(went_on_from=f"averaged weights, step {trainer.step}: the optimizer began anew")
+    return list(before.get("held_out_ap", []))
+
+
+def _train_facts(path: Path) -> dict[str, Any]:
+    return (read_results(path)["steps"].get("train") or {}).get("result") or {}
+
+
+def _keep(job: Job, trainer: Trainer, speeds: list[float], aps: list[dict[str, float]]) -> None:
+    """Write figures, and the weights in half precision where they come back from."""
+    keep = job.out.parent / KEEP
+    for name in (LAST, BEST):
+        path = trainer.run.out / name
+        if path.is_file():
+            save_checkpoint(keep / name, load_checkpoint(path), half=True)
+    job.keep(
+        people_per_s=round(median(speeds), 1),
+        steps_taken=len(speeds),
+        progress=round(trainer.progress, 4),
+        place={"step": trainer.step, "elapsed_s": round(trainer.elapsed_s, 2), "best": trainer.best},
+        held_out_ap=aps,
+        best_ap=round(trainer.best, 4) if trainer.best >= 0 else None,
+        schedule_minutes=SCHEDULE_MINUTES,
+    )
