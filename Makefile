@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow fuzz triton kernels library wheel lint check clean
+.PHONY: demo test slow fuzz triton gpu-day kernels library wheel lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -31,6 +31,13 @@ build/triton/ready: constraints.txt
 	build/triton/bin/python -m pip install --quiet --disable-pip-version-check \
 		"nvidia-pytriton==0.7.0" "tritonclient[http,grpc]==2.73.0" "numpy<2" "opencv-python-headless<5" tqdm
 	touch $@
+
+gpu-day: build/gpu_day/source/lehrnet  ## everything that a GPU can be asked in OUT=FOLDER, with the system's own Python: docs/gpu-day.md
+	PYTHONPATH=$(CURDIR)/build/gpu_day/source $(PYTHON) -m lehrnet.benchmarks.gpu_day --out "$(or $(OUT),build/gpu_day/out)" \
+		$(if $(wildcard .gpu_day),--carry .gpu_day) $(GPU_DAY)
+
+build/gpu_day/source/lehrnet:  # the checkout under the package's name
+	mkdir -p $(@D) && ln -sfn ../../.. $@
 
 kernels: $(READY) build/cuda12/ready  ## CUDA kernels for every GPU, with nvcc 13 and NVRTC 12; the runtime finds them
 	$(BIN)/python -m lehrnet.benchmarks.kernels --fatbin runtime/kernels/lehrnet.fatbin

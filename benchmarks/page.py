@@ -8,6 +8,7 @@ from typing import Any
 
 from ..files import write_text
 from .atlas import roofs
+from .gpu_day.table import gpu_name, kept_day, rows_of
 from .latency import STAGES
 from .paper import paper_table
 
@@ -37,12 +38,13 @@ BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#999999"
 def write_page(path: Path, results: Mapping[str, Result]) -> None:
     """Write a report of results by name (of machine or file); ValueError if none can be shown."""
     shown = [section for section in SECTIONS if any(section[1] in result for result in results.values())]
-    if not shown:
+    if not shown and not any("gpu_day" in result for result in results.values()):
         raise ValueError("none of the results can be shown: give some of `lehrnet bench`, `bench --paper`, precisions")
     parts = [f"<h1>lehrnet: {html.escape(', '.join(results))}</h1>", _machines(results)]
     for title, key, draw in shown:
         having = {name: result for name, result in results.items() if key in result}
         parts.append(f"<h2>{title}</h2>\n{draw(having)}")
+    parts.append(f"<h2>On a GPU, beside the goals</h2>\n{_gpu(results)}")
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>lehrnet report</title>'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>{"".join(parts)}</body></html>\n'
@@ -269,6 +271,18 @@ SECTIONS: tuple[tuple[str, str, Callable[[Mapping[str, Result]], str]], ...] = (
     ("Precisions", "precisions", _precisions),
 )
 """Sections: title, the key of the results they show, and the function that draws them."""
+
+
+def _gpu(results: Mapping[str, Result]) -> str:
+    """The days on GPUs among the results, else the one that the repository keeps, else what was not measured."""
+    given = {name: result["gpu_day"] for name, result in results.items() if "gpu_day" in result}
+    days: Mapping[str, Result | None] = given or {"benchmarks/results/gpu_day.json": kept_day()}
+    parts = []
+    for name, day in days.items():
+        where = "No GPU was measured yet" if day is None else f"{name}: {gpu_name(day)}"
+        rows = [("figure", "goal", "measured"), *((what.replace("`", ""), *rest) for what, *rest in rows_of(day))]
+        parts.append(f"<p class=why>{html.escape(where)}</p>{_table(rows)}")
+    return "".join(parts)
 
 
 def _plot(draw: Callable[[Axes], None], height: float = 4.0) -> str:

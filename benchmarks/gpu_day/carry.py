@@ -13,14 +13,14 @@ from pathlib import Path
 from ...files import atomic_folder, write_text
 from .pack_results import MIB, folder_size
 from .runner import EARLIER, WHEELS
-from .states import RESULTS
+from .states import COMMIT, RESULTS
 from .steps import ROOT
 
 LARGEST = 64 * MIB
 """The checkout and all that is carried."""
 SLACK = MIB // 2
 """Kept free for what a transfer adds to each file."""
-PACK, COMMIT, NOTE = "pack", "commit", "made_by.txt"
+PACK, NOTE = "pack", "made_by.txt"
 PYTHON = "3.12"
 PLATFORMS = tuple(f"manylinux{kind}_x86_64" for kind in ("_2_28", "_2_27", "_2_24", "_2_17", "2014"))
 NEEDED = ("pycocotools==2.0.11",)
@@ -89,7 +89,7 @@ def _take_earlier(earlier: Path, folder: Path) -> None:
 
 
 def _commit() -> str:
-    """The checkout's commit, which is not told by the files that travel."""
+    """The checkout's commit; empty where git does not know it."""
     done = subprocess.run(  # noqa: S603
         ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],  # noqa: S607
         capture_output=True,

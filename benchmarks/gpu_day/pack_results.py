@@ -11,6 +11,8 @@ MIB = 1 << 20
 MOST_FILES = 8
 LARGEST_FILE = 16 * MIB
 LARGEST_ALL = 64 * MIB
+LARGEST_RESULTS = 4 * MIB
+"""Of the JSON with all figures."""
 LOGS = "logs.zip"
 LAST_WORDS = 1 * MIB
 """Bytes of a log's end that are kept."""
@@ -25,7 +27,7 @@ def pack_results(work: Path, out: Path, states: States) -> list[str]:
     """
     out.mkdir(parents=True, exist_ok=True)
     _write_logs(work, out / LOGS)
-    room, files = LARGEST_ALL - 2 * LARGEST_FILE, MOST_FILES - 2
+    room, files = LARGEST_ALL - LARGEST_RESULTS - (out / LOGS).stat().st_size, MOST_FILES - 2
     left_behind = []
     for path in sorted((work / KEEP).glob("*")):
         size = path.stat().st_size
@@ -37,10 +39,8 @@ def pack_results(work: Path, out: Path, states: States) -> list[str]:
         _copy(path, out)
     states.write(left_behind=left_behind)
     content = states.path.read_bytes()
-    if len(content) > LARGEST_FILE:
-        raise ValueError(
-            f"{states.path} has {len(content)} bytes, and {LARGEST_FILE} come back: remove a step's result"
-        )
+    if len(content) > LARGEST_RESULTS:
+        raise ValueError(f"{states.path} has {len(content)} bytes, expected at most {LARGEST_RESULTS}: keep less")
     write_bytes(out / RESULTS, content)
     return left_behind
 

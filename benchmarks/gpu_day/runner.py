@@ -105,6 +105,7 @@ class _Runner:
     def run(self, step: Step, seconds: float) -> None:
         """Run a step to its end or to its limit, and record what became of it."""
         record, out = self.states.of(step.name), self.day.work / f"{step.name}.json"
+        before = record.result
         out.unlink(missing_ok=True)
         record.state, record.tries, record.why = "running", record.tries + 1, ""
         self.states.write()
@@ -127,6 +128,9 @@ class _Runner:
         record.seconds = round(time.monotonic() - begun, 1)
         _judge(record, code, log)
         self._take_figures(record, out)
+        if record.state != "done" and len(before or {}) > len(record.result or {}):
+            record.result = before  # a second try that came less far takes nothing away
+            self._take_figures(record, None)
 
     def _command(self, step: Step, out: Path, seconds: float) -> list[str]:
         scratch = self.day.work / step.name
@@ -134,10 +138,13 @@ class _Runner:
             return self.start(step, out, scratch, seconds)
         return command_of(step, out, scratch, seconds, carried=self.day.carried, rehearse=self.day.rehearse)
 
-    def _take_figures(self, record: Record, out: Path) -> None:
-        """Enter the step's JSON as it stands into the results, and pack them."""
-        if out.is_file():
-            record.result = read_json(out, LARGEST)
+    def _take_figures(self, record: Record, out: Path | None) -> None:
+        """Enter the step's JSON as it stands into the results, if there is one, and pack them."""
+        try:
+            if out is not None:
+                record.result = read_json(out, LARGEST) if out.is_file() else None
+        except ValueError as error:  # of this step alone
+            record.why = f"{record.why} {error}".strip()
         self.states.write()
         pack_results(self.day.work, self.day.out, self.states)
 

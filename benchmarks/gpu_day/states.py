@@ -10,6 +10,8 @@ from ...parsing import parse, read_json
 from ..result_format import FORMAT
 
 RESULTS = "results.json"
+COMMIT = "commit"
+"""In the carried folder: the checkout's commit, which the files that travel do not tell."""
 COMMAND = "python -m lehrnet.benchmarks.gpu_day"
 LARGEST = 64 << 20  # bytes
 ABSENT_CODE = 5

@@ -42,7 +42,7 @@ def measure(job: Job, place: Place) -> None:
             COMPILED: partial(compiled, crops),
             OURS: place.form(path, TorchForm(half=place.number is torch.float16), batch),
         }
-        with place.current(), torch.inference_mode():
+        with place.current(), torch.inference_mode(), torch.backends.cudnn.flags(benchmark=True):
             result = race(subjects, EAGER, rounds, warm_up=min(5, rounds), timed=place.timed)
         by_batch[str(batch)] = {
             "milliseconds": result.milliseconds,

@@ -64,6 +64,7 @@ class GpuPlace:
         return start.elapsed_time(end)
 
     def per_call(self, run: Callable[[int], object]) -> float:
+        torch.cuda.synchronize()  # what `run` reads was made on another stream
         with torch.cuda.stream(self.stream):
             for _ in range(WARM_UPS):
                 run(self.stream.cuda_stream)

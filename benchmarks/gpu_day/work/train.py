@@ -1,5 +1,6 @@
 """The recipe `short` on the carried pack, for the minutes that are left; later calls go on with it."""
 
+import json
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 
 import torch
 
-from ....files import write_bytes
+from ....files import write_bytes, write_text
 from ....model.checkpoint import load_checkpoint, save_checkpoint
+from ....parsing import read_json
 from ....pose.spec import COCO
 from ....training.batches import Batches
 from ....training.pack import read_pack
@@ -29,7 +31,8 @@ SAVE_EVERY, VALIDATE_EVERY = 100, 400
 """Steps."""
 STOP_BEFORE_S = 15.0
 """Before its limit the step stops at the next saved state."""
-RUN = "run"
+RUN, HISTORY = "run", "history.json"
+LARGEST_HISTORY = 1 << 20  # bytes
 
 
 class OutOfTimeError(Exception):
@@ -42,7 +45,9 @@ def work(job: Job) -> None:
     trainer = _trainer(job, folder)
     began = _resume(job, trainer)
     speeds: list[float] = []
-    aps: list[dict[str, float]] = list(began)
+    aps = list(began)
+    if aps or trainer.step:
+        _keep(job, trainer, speeds, aps)  # before the first report: what came back earlier must come back again
 
     def watch(report: Report) -> None:
         speeds.append(report.people_per_second)
@@ -87,16 +92,15 @@ def _recipe(job: Job, size: tuple[int, int]) -> Recipe:
 
 def _resume(job: Job, trainer: Trainer) -> list[dict[str, float]]:
     """Go on from this machine's state, else from the averaged weights that came back; returns the APs until then."""
-    earlier = job.carried_file(EARLIER, RESULTS)
-    before = _train_facts(earlier) if earlier else {}
+    history, earlier = job.scratch / HISTORY, job.carried_file(EARLIER, RESULTS)
     if (trainer.run.out / STATE).is_file():
         trainer.resume()
         job.keep(went_on_from=f"state, step {trainer.step}")
-        return [entry for entry in before.get("held_out_ap", []) if isinstance(entry, dict)]
-    place = before.get("place")
-    if earlier is None or not place:
+        return read_json(history, LARGEST_HISTORY) if history.is_file() else []
+    before = _train_facts(earlier) if earlier else {}
+    if earlier is None or not before.get("place"):
         return []
-    path = job.scratch / f"earlier_{LAST}"
+    place, path = before["place"], job.scratch / f"earlier_{LAST}"
     write_bytes(path, join_parts(earlier.parent, LAST))
     trainer.network.load_state_dict(load_checkpoint(path).network.state_dict())
     if trainer.average is not None:
@@ -112,13 +116,15 @@ def _train_facts(path: Path) -> dict[str, Any]:
 
 def _keep(job: Job, trainer: Trainer, speeds: list[float], aps: list[dict[str, float]]) -> None:
     """Write figures, and the weights in half precision where they come back from."""
+    write_text(job.scratch / HISTORY, json.dumps(aps))
     keep = job.out.parent / KEEP
     for name in (LAST, BEST):
         path = trainer.run.out / name
+        path = path if path.is_file() else job.scratch / f"earlier_{name}"
         if path.is_file():
             save_checkpoint(keep / name, load_checkpoint(path), half=True)
     job.keep(
-        people_per_s=round(median(speeds), 1),
+        people_per_s=round(median(speeds), 1) if speeds else None,
         steps_taken=len(speeds),
         progress=round(trainer.progress, 4),
         place={"step": trainer.step, "elapsed_s": round(trainer.elapsed_s, 2), "best": trainer.best},
