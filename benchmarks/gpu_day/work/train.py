@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 
 from ....files import write_bytes, write_text
@@ -66,6 +67,8 @@ def work(job: Job) -> None:
 
 def _trainer(job: Job, folder: Path) -> Trainer:
     pack, device = read_pack(folder), torch.device("cpu" if job.stand_in else "cuda")
+    if job.stand_in:
+        pack = pack.take(np.concatenate([np.flatnonzero(pack.held_out == held)[:8] for held in (True, False)]))
     recipe = _recipe(job, size_of(folder))
     learnt, held = pack.take(~pack.held_out), pack.take(pack.held_out)
     with_ap = bool(len(held)) and find_spec("pycocotools") is not None
