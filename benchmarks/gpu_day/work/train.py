@@ -69,7 +69,7 @@ def _trainer(job: Job, folder: Path) -> Trainer:
     pack, device = read_pack(folder), torch.device("cpu" if job.stand_in else "cuda")
     if job.stand_in:
         pack = pack.take(np.concatenate([np.flatnonzero(pack.held_out == held)[:8] for held in (True, False)]))
-    recipe = _recipe(job, size_of(folder))
+    recipe = _recipe(job, size_of(job, folder))
     learnt, held = pack.take(~pack.held_out), pack.take(pack.held_out)
     with_ap = bool(len(held)) and find_spec("pycocotools") is not None
     origin = "carried" if job.carried_file(PACK) else "drawn people: none was carried"
