@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 from ...files import locked, write_text
 from ...parsing import read_json
 from .pack_results import LAST_WORDS, pack_results
-from .states import ABSENT_CODE, LARGEST, RESULTS, Record, States, read_states
+from .states import ABSENT_CODE, LARGEST, PAUSED_CODE, RESULTS, Record, States, read_states
 from .steps import ROOT, Step, command_of
 
 EARLIER = "earlier"
@@ -30,6 +31,9 @@ PACKING_S = 10.0
 REFRESH_S = 10.0
 """Between two copies of a running step's figures to the results."""
 PR_SET_PDEATHSIG = 1  # prctl(2)
+SAYS_WHY = re.compile(r"(absent|paused|[\w.]*(Error|Exception|Exit)\w*): ")
+LINES_OF_AN_ERROR = 12
+"""At the end of a log; CUDA's errors have several."""
 Start = Callable[[Step, Path, Path, float], list[str]]
 """The command of a step: of its JSON, its scratch folder and its seconds."""
 
@@ -126,7 +130,7 @@ class _Runner:
             finally:
                 _kill_group(process)
         record.seconds = round(time.monotonic() - begun, 1)
-        _judge(record, code, log)
+        _judge(step, record, code, log)
         self._take_figures(record, out)
         if record.state != "done" and len(before or {}) > len(record.result or {}):
             record.result = before  # a second try that came less far takes nothing away
@@ -149,13 +153,16 @@ class _Runner:
         pack_results(self.day.work, self.day.out, self.states)
 
 
-def _judge(record: Record, code: int | None, log: Path) -> None:
+def _judge(step: Step, record: Record, code: int | None, log: Path) -> None:
     """The state of a step that ended with an exit code, or None at its limit."""
-    words = _last_line(log)
+    words = _last_words(log)
     if code is None:
-        record.state, record.why = "cut", f"its limit of {record.seconds:.0f} s"
+        record.state = "paused" if step.takes_the_rest else "cut"
+        record.why = f"its limit of {record.seconds:.0f} s"
     elif code == 0:
         record.state = "done"
+    elif code == PAUSED_CODE:
+        record.state, record.why = "paused", words.removeprefix("paused: ")
     elif code == ABSENT_CODE:
         record.state, record.why = "absent", words.removeprefix("absent: ")
     else:
@@ -249,7 +256,9 @@ def _named_absent(folder: Path, package: str) -> str:
     return str(folder / package)
 
 
-def _last_line(log: Path) -> str:
-    """The last line that says something, shortened."""
-    lines = log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].splitlines() if log.is_file() else []
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it said nothing")
+def _last_words(log: Path) -> str:
+    """The last line of a log that names an error, else the last one that says something; shortened."""
+    text = log.read_bytes()[-LAST_WORDS:].decode("utf-8", errors="replace") if log.is_file() else ""
+    lines = [line.strip()[:300] for line in text.splitlines() if line.strip()]
+    said = [line for line in lines[-LINES_OF_AN_ERROR:] if SAYS_WHY.match(line)]
+    return said[-1] if said else lines[-1] if lines else "it said nothing"

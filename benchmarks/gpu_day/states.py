@@ -14,13 +14,13 @@ COMMIT = "commit"
 """In the carried folder: the checkout's commit, which the files that travel do not tell."""
 COMMAND = "python -m lehrnet.benchmarks.gpu_day"
 LARGEST = 64 << 20  # bytes
-ABSENT_CODE = 5
-"""Exit code of a step that lacks something."""
+ABSENT_CODE, PAUSED_CODE = 5, 6
+"""Exit codes of a step that lacks something, and of one that a later call is to go on with."""
 MOST_TRIES = 2
 """A step that failed or was cut runs again in the next call, until it was tried so often; `--only` always runs it."""
 
-State = Literal["waiting", "running", "done", "absent", "failed", "cut"]
-"""cut: its time limit ended it, and the figures until then stand."""
+State = Literal["waiting", "running", "done", "absent", "failed", "cut", "paused"]
+"""cut: its time limit ended it, and the figures until then stand; paused: a later call goes on with it."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Record:
     @property
     def is_over(self) -> bool:
         """Whether a later call leaves the step out."""
-        return self.state in ("done", "absent") or (self.state in ("failed", "cut") and self.tries >= MOST_TRIES)
+        return self.state == "done" or (self.state in ("failed", "cut") and self.tries >= MOST_TRIES)
 
 
 class States:

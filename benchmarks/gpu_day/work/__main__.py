@@ -6,12 +6,12 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from ..states import ABSENT_CODE
+from ..states import ABSENT_CODE, PAUSED_CODE
 from ..steps import PACKAGE, Step, by_worth
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the step; 0 when it is done, ABSENT_CODE where something that it needs is not here."""
+    """Run the step; 0 when it is done, ABSENT_CODE where it lacks something, PAUSED_CODE where it is to go on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step")
     parser.add_argument("--out", type=Path, required=True)
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _work(step: Step, options: argparse.Namespace) -> int:
-    from .job import AbsentError, Job  # noqa: PLC0415 - loads OpenCV, whose absence is reported
+    from .job import AbsentError, Job, PausedError  # noqa: PLC0415 - loads OpenCV, whose absence is reported
 
     job = Job(step.name, options.out, options.scratch, options.seconds, options.carried, options.stand_in)
     module = import_module(f"{PACKAGE}.work.{step.module}")
@@ -46,6 +46,9 @@ def _work(step: Step, options: argparse.Namespace) -> int:
     except AbsentError as error:
         print(f"absent: {error}", file=sys.stderr)
         return ABSENT_CODE
+    except PausedError as error:
+        print(f"paused: {error}", file=sys.stderr)
+        return PAUSED_CODE
     return 0
 
 

@@ -20,6 +20,10 @@ class AbsentError(RuntimeError):
     """What a step needs is not on this machine."""
 
 
+class PausedError(RuntimeError):
+    """The step's time ends before its work; a later call goes on."""
+
+
 @dataclass
 class Job:
     """One run of a step."""

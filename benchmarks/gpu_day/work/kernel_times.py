@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,18 +40,18 @@ def measure(job: Job, place: Place, kernels: Any) -> None:
     spec, batches = spec_of(job), (1, 2) if job.stand_in else PEOPLE_AT_ONCE
     size = 1 << 20 if job.stand_in else COPIED
     milliseconds = _copy_of(place, size)
-    job.keep(copy_gb_per_s=round(size / milliseconds / 1e6, 1), input_size=list(spec.input_size), channels_last=True)
+    bench = Bench(place, kernels, size / milliseconds / 1e6)
+    job.keep(copy_gb_per_s=round(bench.gb_per_s, 1), input_size=list(spec.input_size), channels_last=True)
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {"ema": {}, "crop": {}, "decode": {}}
     for number in (place.number,) if job.stand_in else (torch.float16, torch.float32):
         for channels, stride in BRANCHES:
             name = f"{channels} channels, {str(number).removeprefix('torch.')}"
             found["ema"][name] = {
-                str(batch): _timed_ema(place, kernels, (batch, channels, *_grid(spec, stride)), number)
-                for batch in batches
+                str(batch): _timed_ema(bench, (batch, channels, *_grid(spec, stride)), number) for batch in batches
             }
             job.keep(kernels=found)
     for name, timed in (("crop", _timed_crop), ("decode", _timed_decode)):
-        found[name]["float32"] = {str(batch): timed(place, kernels, spec, batch) for batch in batches}
+        found[name]["float32"] = {str(batch): timed(bench, spec, batch) for batch in batches}
         job.keep(kernels=found)
 
 
@@ -66,19 +67,35 @@ def _copy_of(place: Place, size: int) -> float:
     return place.per_call(lambda _: target.copy_(source))
 
 
-def _beside_a_copy(place: Place, run: Callable[[int], object], size: int) -> dict[str, float]:
-    """Microseconds of a launch that moves `size` bytes, and of a copy of as many, by the same method."""
+@dataclass(frozen=True)
+class Bench:
+    """Where and what is launched, and how fast memory is copied."""
+
+    place: Place
+    kernels: Any
+    gb_per_s: float
+    """Of a copy far larger than any cache."""
+
+
+def _beside_a_copy(bench: Bench, run: Callable[[int], object], size: int) -> dict[str, float]:
+    """Microseconds of a launch that moves `size` bytes, beside a copy of as many and beside the memory's rate.
+
+    What fits into a cache may be faster than the memory's rate; a copy of the same size is so, too.
+    """
+    place = bench.place
     kernel, copy = 1e3 * place.per_call(run), 1e3 * _copy_of(place, size)
     return {
         "microseconds": round(kernel, 3),
         "bytes": size,
         "copy_microseconds": round(copy, 3),
         "over_copy": round(kernel / copy, 3),
+        "over_bandwidth": round(kernel / (size / bench.gb_per_s / 1e3), 3),
     }
 
 
-def _timed_ema(place: Place, kernels: Any, shape: tuple[int, int, int, int], number: torch.dtype) -> dict[str, float]:
+def _timed_ema(bench: Bench, shape: tuple[int, int, int, int], number: torch.dtype) -> dict[str, float]:
     """A unit's whole EMA with shortcut and ReLU, channels last: reads two maps, writes one."""
+    place = bench.place
     torch.manual_seed(0)
     module = EMA(shape[1], GROUPS)
     weights = [weight.to(place.device) for weight in group_weights(FrozenEMA(module, shape[2:])).values()]
@@ -90,14 +107,14 @@ def _timed_ema(place: Place, kernels: Any, shape: tuple[int, int, int, int], num
     maps, shortcut = made(), made()
 
     def run(stream: int) -> object:
-        return launch_ema(kernels, stream, maps, shortcut, weights, groups=GROUPS, eps=module.norm.eps)
+        return launch_ema(bench.kernels, stream, maps, shortcut, weights, groups=GROUPS, eps=module.norm.eps)
 
-    return _beside_a_copy(place, run, 3 * maps.nbytes)
+    return _beside_a_copy(bench, run, 3 * maps.nbytes)
 
 
-def _timed_crop(place: Place, kernels: Any, spec: PoseSpec, batch: int) -> dict[str, float]:
+def _timed_crop(bench: Bench, spec: PoseSpec, batch: int) -> dict[str, float]:
     """People of one size in a 1080p frame: reads their pixels in the padded box, writes crops."""
-    rng = np.random.default_rng(0)
+    place, kernels, rng = bench.place, bench.kernels, np.random.default_rng(0)
     height, width = FRAME
     pixels = torch.from_numpy(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).to(place.device)
     record = FrameRecord(pixels.data_ptr(), 0, 3 * width, 0, width, height, BGR)
@@ -115,14 +132,14 @@ def _timed_crop(place: Place, kernels: Any, spec: PoseSpec, batch: int) -> dict[
         return kernels.crop(of, batch, crop, inputs=inputs, crops=addresses[0], affines=addresses[1])
 
     read = int(3 * batch * BOX[0] * BOX[1] * spec.padding**2)
-    found = _beside_a_copy(place, run, crops.nbytes + read)
+    found = _beside_a_copy(bench, run, crops.nbytes + read)
     del pixels
     return found
 
 
-def _timed_decode(place: Place, kernels: Any, spec: PoseSpec, batch: int) -> dict[str, float]:
+def _timed_decode(bench: Bench, spec: PoseSpec, batch: int) -> dict[str, float]:
     """Reads heatmaps, writes three numbers for each joint."""
-    joints = len(spec.skeleton)
+    place, kernels, joints = bench.place, bench.kernels, len(spec.skeleton)
     heatmaps = torch.rand(batch, joints, *spec.grid, device=place.device)
     affines = torch.ones(batch, AFFINE_BYTES // 8, dtype=torch.float64, device=place.device)
     people = _whole_numbers(place, [batch])
@@ -135,7 +152,7 @@ def _timed_decode(place: Place, kernels: Any, spec: PoseSpec, batch: int) -> dic
     def run(stream: int) -> object:
         return kernels.decode(SimpleNamespace(handle=stream), batch, spec, **addresses)
 
-    return _beside_a_copy(place, run, heatmaps.nbytes + keypoints.nbytes)
+    return _beside_a_copy(bench, run, heatmaps.nbytes + keypoints.nbytes)
 
 
 def _whole_numbers(place: Place, numbers: Sequence[int]) -> Tensor:

@@ -22,22 +22,18 @@ from ....training.validate import FIGURE
 from ..pack_results import KEEP, join_parts
 from ..runner import EARLIER
 from ..states import RESULTS, read_results
-from .job import Job
+from .job import Job, PausedError
 from .place import network_of
 from .training_times import PACK, pack_of, size_of
 
 SCHEDULE_MINUTES = 25.0
 """The schedule's end; a later call goes on in it."""
-SAVE_EVERY, VALIDATE_EVERY = 100, 400
-"""Steps."""
-STOP_BEFORE_S = 15.0
-"""Before its limit the step stops at the next saved state."""
+SAVE_EVERY, KEEP_EVERY, VALIDATE_EVERY = 50, 200, 400
+"""Steps between saved states, between weights and figures that come back, and between validations."""
+STOP_BEFORE_S = 6.0
+"""It pauses at the last saved state before this time."""
 RUN, HISTORY = "run", "history.json"
 LARGEST_HISTORY = 1 << 20  # bytes
-
-
-class OutOfTimeError(Exception):
-    """The call's time ends; the state is saved."""
 
 
 def work(job: Job) -> None:
@@ -54,15 +50,14 @@ def work(job: Job) -> None:
         speeds.append(report.people_per_second)
         if report.figures is not None:
             aps.append({"minutes": round(trainer.elapsed_s / 60, 2), "ap": round(report.figures[FIGURE], 4)})
-        if report.step % SAVE_EVERY == 0 or report.figures is not None or report.progress >= 1:
+        saved = report.step % SAVE_EVERY == 0
+        pauses = saved and job.left() < STOP_BEFORE_S + SAVE_EVERY * trainer.recipe.batch / median(speeds)
+        if pauses or report.figures is not None or report.step % KEEP_EVERY == 0 or report.progress >= 1:
             _keep(job, trainer, speeds, aps)
-            if job.left() < STOP_BEFORE_S and report.step % SAVE_EVERY == 0:
-                raise OutOfTimeError
+        if pauses and report.progress < 1:
+            raise PausedError(f"step {trainer.step}, {trainer.progress:.0%} of the schedule")
 
-    try:
-        trainer.train(watch)
-    except OutOfTimeError:
-        print(f"the call's time ends at step {trainer.step}; the next call goes on")
+    trainer.train(watch)
 
 
 def _trainer(job: Job, folder: Path) -> Trainer:

@@ -123,6 +123,7 @@ def test_forms_are_raced_with_eager_networks_and_neighbours(job: Job, gpu) -> No
     assert list(found["forms_by_batch"]["2"]["speed_up"]) == ["torch_fp16", "torch_fp16_dense3", "torch_fp16_dense2"]
 
 
+@pytest.mark.slow
 def test_compiled_networks_are_raced(job: Job, gpu) -> None:
     compile_times.measure(job, gpu)
     assert set(figures(job)["compiled_by_batch"]["1"]["speed_up"]) == {

@@ -1,6 +1,5 @@
 """The whole day on this machine, without a GPU: no step may die of an import, a path or an argument."""
 
-import json
 import os
 import subprocess
 import sys
@@ -52,30 +51,5 @@ def test_every_step_runs_on_stand_ins(tmp_path: Path) -> None:
     assert all(path.stat().st_size <= LARGEST_FILE for path in files)
     assert {"last.safetensors", RESULTS, "logs.zip"} <= {path.name for path in files}
     said = run(out=tmp_path / "out", work=tmp_path / "work").stdout.splitlines()
-    assert len(said) == len(STEPS)
-    assert all(line.endswith("in an earlier call") for line in said)
-
-
-@pytest.mark.slow
-def test_training_goes_on_from_its_state_and_on_a_fresh_machine_from_the_weights(tmp_path: Path) -> None:
-    def train(work: Path, *arguments: str) -> dict:
-        done = run("--only", "train", *arguments, out=tmp_path / "out", work=work)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return read_results(tmp_path / "out" / RESULTS)["steps"]["train"]["result"]
-
-    first = train(tmp_path / "work")
-    assert "went_on_from" not in first
-    step = first["place"]["step"]
-    assert train(tmp_path / "work")["went_on_from"] == f"state, step {step}"
-    carried = tmp_path / "carried"
-    carried.mkdir()
-    (tmp_path / "out").rename(carried / "earlier")
-    (carried / "commit").write_text("0123456789ab\n")
-    results = json.loads((carried / "earlier" / RESULTS).read_text())
-    place = results["gpu_day"]["steps"]["train"]["result"]["place"]
-    place["step"] -= 1  # so that a step is left to take
-    (carried / "earlier" / RESULTS).write_text(json.dumps(results))
-    fresh = train(tmp_path / "fresh", "--carry", str(carried))
-    assert fresh["went_on_from"] == f"averaged weights, step {step - 1}: the optimizer began anew"
-    assert fresh["place"]["step"] == step
-    assert fresh["place"]["elapsed_s"] > place["elapsed_s"]
+    over = [name for name, record in steps.items() if record["state"] == "done"]
+    assert [line.split()[0] for line in said if line.endswith("in an earlier call")] == over

@@ -73,6 +73,27 @@ def test_a_second_call_goes_on_and_tries_what_failed_once_more(day: Day) -> None
     assert len((day.work / "good" / "runs").read_text()) == 2
 
 
+def test_what_pauses_or_lacks_something_runs_in_every_call(day: Day) -> None:
+    count = "(scratch / 'runs').open('a').write('x'); "
+    start = scripts(
+        paused=f"{count} print('paused: step 7'); sys.exit(6)", absent=f"{count} print('absent: cv2'); sys.exit(5)"
+    )
+    for _ in range(3):
+        run_day(day, [step("paused"), step("absent")], start=start)
+    assert [len((day.work / name / "runs").read_text()) for name in ("paused", "absent")] == [3, 3]
+    steps = read_results(day.out / RESULTS)["steps"]
+    assert [(steps[name]["state"], steps[name]["why"]) for name in ("paused", "absent")] == [
+        ("paused", "step 7"), ("absent", "cv2")
+    ]  # fmt: skip
+
+
+def test_the_reason_of_a_failure_is_the_line_that_names_the_error(day: Day) -> None:
+    words = "torch.AcceleratorError: CUDA error: an illegal memory access\\nFor debugging consider more"
+    run_day(day, [step("bad")], start=scripts(bad=f"print('{words}'); sys.exit(1)"))
+    why = read_results(day.out / RESULTS)["steps"]["bad"]["why"]
+    assert why == "exit code 1: torch.AcceleratorError: CUDA error: an illegal memory access"
+
+
 def test_a_second_try_that_comes_less_far_takes_no_figure_away(day: Day) -> None:
     again = "(scratch / 'runs').exists()"
     text = f"keep(1) if not {again} else None; (scratch / 'runs').write_text(''); sys.exit(1)"
