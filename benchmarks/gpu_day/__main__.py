@@ -12,7 +12,7 @@ from pathlib import Path
 from .runner import Day, run_day
 from .steps import ROOT, STEPS, by_worth
 
-WORK = ROOT / "build" / "gpu_day"
+WORK, REHEARSED = ROOT / "build" / "gpu_day", ROOT / "build" / "gpu_day_rehearsed"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,14 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="STEP,...", help=f"of {', '.join(step.name for step in STEPS)}; also if over")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU: every step on stand-ins, tiny")
     parser.add_argument("--carry", type=Path, metavar="FOLDER", help="what `gpu_day.carry` made: wheels, pack, results")
-    parser.add_argument("--work", type=Path, default=WORK, metavar="FOLDER", help="everything; a later call goes on")
+    parser.add_argument(
+        "--work", type=Path, metavar="FOLDER", help=f"everything; a later call goes on (build/{WORK.name})"
+    )
     options = parser.parse_args(arguments)
     try:
         steps = by_worth(tuple(options.only.split(",")) if options.only else ())
         _check(options)
         day = Day(
             options.out.resolve(),
-            options.work.resolve(),
+            (options.work or (REHEARSED if options.rehearse else WORK)).resolve(),
             60 * options.minutes,
             options.carry.resolve() if options.carry else None,
             options.rehearse,

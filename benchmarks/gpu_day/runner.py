@@ -70,7 +70,7 @@ def run_day(
     works in `day.work`.
     """
     with locked(day.work), _ended_by_signals():
-        runner = _Runner(day, _found(day), _environment(day), start)
+        runner = _Runner(day, _found(day, steps), _environment(day), start)
         for step in steps:
             record = runner.states.of(step.name)
             seconds = day.left() if step.takes_the_rest else min(step.limit_s, day.left())
@@ -88,13 +88,19 @@ def run_day(
         return runner.states
 
 
-def _found(day: Day) -> States:
-    """The states in the working folder, else those that were carried back from an earlier call."""
+def _found(day: Day, steps: Sequence[Step]) -> States:
+    """The states in the working folder, else those that were carried back; a rehearsal's count in a rehearsal only."""
     path, earlier = day.work / RESULTS, day.carried / EARLIER / RESULTS if day.carried else None
-    states = read_states(path)
-    if not states.records and earlier is not None and earlier.is_file():
-        states = States(path, read_states(earlier).records)
-    return states
+    records = read_states(path).records
+    if not records and earlier is not None:
+        again = [step.name for step in steps if step.on_every_machine]
+        records = {name: record for name, record in read_states(earlier).records.items() if name not in again}
+    same = {
+        name: record
+        for name, record in records.items()
+        if record.result is None or record.result.get("stand_in", False) == day.rehearse
+    }
+    return States(path, same)
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ class Step:
     """Packages beside NumPy without which it says that it cannot run; what else is missing costs it some figures."""
     takes_the_rest: bool = False
     """Whether it may take all the time that is left, beyond `limit_s`."""
+    on_every_machine: bool = False
+    """Whether it runs again on another machine than the one that did it: it leaves files that others need."""
 
 
 STEPS = (
-    Step("build", "kernels by nvcc for this GPU", "build", 100, 90),
+    Step("build", "kernels by nvcc for this GPU", "build", 100, 90, on_every_machine=True),
     Step("tests", "tests/runtime/test_on_a_gpu.py, each verdict", "on_gpu_tests", 90, 150, needs=("torch", "pytest")),
     Step("kernels", "EMA, crop and decode beside copies", "kernel_times", 80, 60, needs=("torch",)),
     Step(

@@ -123,6 +123,28 @@ def test_a_call_on_a_fresh_machine_goes_on_from_what_came_back(day: Day, tmp_pat
     assert read_results(fresh.out / RESULTS)["steps"]["first"]["result"]["figure"] == 1
 
 
+def test_what_leaves_files_on_a_machine_runs_on_the_next_one_too(day: Day, tmp_path: Path) -> None:
+    steps, start = [step("build", on_every_machine=True), step("other")], scripts(build="keep(1)", other="keep(2)")
+    run_day(day, steps, start=start)
+    (tmp_path / "carried").mkdir()
+    day.out.rename(tmp_path / "carried" / runner.EARLIER)
+    said: list[str] = []
+    run_day(day, steps, start=start, say=said.append)
+    assert [line.split()[1] for line in said] == ["done", "done"]
+    fresh = Day(tmp_path / "out2", tmp_path / "work2", 60, tmp_path / "carried")
+    said.clear()
+    run_day(fresh, steps, start=start, say=said.append)
+    assert [line.split()[1] for line in said] == ["runs,", "done", "done"]
+    assert said[-1].endswith("in an earlier call")
+
+
+def test_a_rehearsal_s_states_do_not_count_on_the_day(day: Day) -> None:
+    rehearsed = scripts(one='out.write_text(\'{"stand_in": true, "machine": {}}\')')
+    run_day(Day(day.out, day.work, 60, rehearse=True), [step("one")], start=rehearsed)
+    run_day(day, [step("one")], start=scripts(one="keep(5)"))
+    assert read_results(day.out / RESULTS)["steps"]["one"]["result"]["figure"] == 5
+
+
 def test_the_clock_decides_what_still_fits(tmp_path: Path) -> None:
     short = Day(tmp_path / "out", tmp_path / "work", seconds=runner.PACKING_S + 5)
     told: list[str] = []
