@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from .runner import Day, run_day
-from .steps import ROOT, STEPS, by_worth
+from .steps import ROOT, STEPS, Settings, by_worth
 
 WORK, REHEARSED = ROOT / "build" / "gpu_day", ROOT / "build" / "gpu_day_rehearsed"
 
@@ -22,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=9.0, help="time for everything (%(default)s)")
     parser.add_argument("--only", metavar="STEP,...", help=f"of {', '.join(step.name for step in STEPS)}; also if over")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU: every step on stand-ins, tiny")
+    parser.add_argument(
+        "--train-minutes", type=float, default=Settings.train_minutes, help="of the training in all calls (%(default)s)"
+    )
     parser.add_argument("--carry", type=Path, metavar="FOLDER", help="what `gpu_day.carry` made: wheels, pack, results")
     parser.add_argument(
         "--work", type=Path, metavar="FOLDER", help=f"everything; a later call goes on (build/{WORK.name})"
@@ -34,8 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.out.resolve(),
             (options.work or (REHEARSED if options.rehearse else WORK)).resolve(),
             60 * options.minutes,
-            options.carry.resolve() if options.carry else None,
-            options.rehearse,
+            Settings(options.carry.resolve() if options.carry else None, options.rehearse, options.train_minutes),
         )
         states = run_day(day, steps, again=options.only is not None)
     except (OSError, ValueError) as error:
@@ -47,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _check(options: argparse.Namespace) -> None:
     if not 0 < options.minutes < 24 * 60:
         raise ValueError(f"--minutes is {options.minutes}, expected a time above 0 and below a day")
+    if not options.train_minutes > 0:
+        raise ValueError(f"--train-minutes is {options.train_minutes}, expected a time above 0")
     if options.carry is not None and not options.carry.is_dir():
         raise ValueError(f"--carry {options.carry} is no folder; `python -m lehrnet.benchmarks.gpu_day.carry` makes it")
     if not options.rehearse and not _has_gpu():

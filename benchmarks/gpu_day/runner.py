@@ -19,7 +19,7 @@ from ...files import locked, write_text
 from ...parsing import read_json
 from .pack_results import LAST_WORDS, pack_results
 from .states import ABSENT_CODE, LARGEST, PAUSED_CODE, RESULTS, Record, States, read_states
-from .steps import ROOT, Step, command_of
+from .steps import ROOT, Settings, Step
 
 EARLIER = "earlier"
 """In the carried folder: what an earlier call brought back."""
@@ -47,8 +47,7 @@ class Day:
     work: Path
     """Everything; a second call on the same machine goes on from it."""
     seconds: float
-    carried: Path | None = None
-    rehearse: bool = False
+    settings: Settings = field(default_factory=Settings)
     begun: float = field(default_factory=time.monotonic)
 
     def left(self) -> float:
@@ -90,7 +89,7 @@ def run_day(
 
 def _found(day: Day, steps: Sequence[Step]) -> States:
     """The states in the working folder, else those that were carried back; a rehearsal's count in a rehearsal only."""
-    path, earlier = day.work / RESULTS, day.carried / EARLIER / RESULTS if day.carried else None
+    path, earlier = day.work / RESULTS, day.settings.carried / EARLIER / RESULTS if day.settings.carried else None
     records = read_states(path).records
     if not records and earlier is not None:
         again = [step.name for step in steps if step.on_every_machine]
@@ -98,7 +97,7 @@ def _found(day: Day, steps: Sequence[Step]) -> States:
     same = {
         name: record
         for name, record in records.items()
-        if record.result is None or record.result.get("stand_in", False) == day.rehearse
+        if record.result is None or record.result.get("stand_in", False) == day.settings.rehearse
     }
     return States(path, same)
 
@@ -146,7 +145,7 @@ class _Runner:
         scratch = self.day.work / step.name
         if self.start is not None:
             return self.start(step, out, scratch, seconds)
-        return command_of(step, out, scratch, seconds, carried=self.day.carried, rehearse=self.day.rehearse)
+        return self.day.settings.command(step, out, scratch, seconds)
 
     def _take_figures(self, record: Record, out: Path | None) -> None:
         """Enter the step's JSON as it stands into the results, if there is one, and pack them."""
@@ -225,7 +224,7 @@ def _environment(day: Day) -> dict[str, str]:
     link = source / "lehrnet"
     if not link.is_symlink():
         link.symlink_to(ROOT)
-    wheels = sorted((day.carried / WHEELS).glob("*.whl")) if day.carried else []
+    wheels = sorted((day.settings.carried / WHEELS).glob("*.whl")) if day.settings.carried else []
     if wheels and not site.is_dir():
         _install(wheels, site, day.work / "wheels.log")
     stand_ins = [_named_absent(day.work / "absent", name) for name in ("cv2", "tqdm") if find_spec(name) is None]

@@ -58,11 +58,19 @@ def by_worth(names: tuple[str, ...] = ()) -> list[Step]:
     return sorted(chosen, key=lambda step: -step.worth)
 
 
-def command_of(
-    step: Step, out: Path, scratch: Path, seconds: float, *, carried: Path | None, rehearse: bool
-) -> list[str]:
-    """The command that runs a step: its JSON goes to `out`, its other files below `scratch`."""
-    command = [sys.executable, "-m", f"{PACKAGE}.work", step.name, "--out", str(out), "--scratch", str(scratch)]
-    command += ["--seconds", f"{seconds:.0f}"]
-    command += ["--carried", str(carried)] if carried else []
-    return [*command, "--stand-in"] if rehearse else command
+@dataclass(frozen=True)
+class Settings:
+    """What all steps of a day are told."""
+
+    carried: Path | None = None
+    """The folder that `gpu_day.carry` made."""
+    rehearse: bool = False
+    train_minutes: float = 25.0
+    """The end of the training's schedule, over all calls; the goal's time."""
+
+    def command(self, step: Step, out: Path, scratch: Path, seconds: float) -> list[str]:
+        """The command that runs a step: its JSON goes to `out`, its other files below `scratch`."""
+        command = [sys.executable, "-m", f"{PACKAGE}.work", step.name, "--out", str(out), "--scratch", str(scratch)]
+        command += ["--seconds", f"{seconds:.0f}", "--train-minutes", str(self.train_minutes)]
+        command += ["--carried", str(self.carried)] if self.carried else []
+        return [*command, "--stand-in"] if self.rehearse else command

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..states import ABSENT_CODE, PAUSED_CODE
-from ..steps import PACKAGE, Step, by_worth
+from ..steps import PACKAGE, Settings, Step, by_worth
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--carried", type=Path)
+    parser.add_argument("--train-minutes", type=float, default=Settings.train_minutes)
     parser.add_argument("--stand-in", action="store_true")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)6.0f %(name)s: %(message)s")
@@ -38,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _work(step: Step, options: argparse.Namespace) -> int:
     from .job import AbsentError, Job, PausedError  # noqa: PLC0415 - loads OpenCV, whose absence is reported
 
-    job = Job(step.name, options.out, options.scratch, options.seconds, options.carried, options.stand_in)
+    settings = Settings(options.carried, options.stand_in, options.train_minutes)
+    job = Job(step.name, options.out, options.scratch, options.seconds, settings)
     module = import_module(f"{PACKAGE}.work.{step.module}")
     try:
         job.keep(stand_in=job.stand_in)

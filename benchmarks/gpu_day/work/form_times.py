@@ -32,7 +32,7 @@ def measure(job: Job, place: Place) -> None:
         name: load_checkpoint(path).network.to(place.device, place.number).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         for name, path in eager.items()
     }
-    batches, rounds = ((1, 2), 2) if job.stand_in else (PEOPLE_AT_ONCE, 100)
+    batches, rounds = ((2,), 2) if job.stand_in else (PEOPLE_AT_ONCE, 100)
     default = TorchForm(half=place.number is torch.float16)
     by_batch = {}
     for batch in batches:

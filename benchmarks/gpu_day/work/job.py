@@ -11,6 +11,7 @@ from ....files import write_text
 from ...machine import machine_facts
 from ...result_format import FORMAT
 from ..states import COMMAND, COMMIT
+from ..steps import Settings
 
 PEOPLE_AT_ONCE = (1, 8, 64)
 """Batches that are measured."""
@@ -34,14 +35,16 @@ class Job:
     """A folder for its files, which a later call finds again on the same machine."""
     seconds: float
     """Its time limit."""
-    carried: Path | None = None
-    """The folder that `gpu_day.carry` made, if there is one."""
-    stand_in: bool = False
-    """Whether this is a rehearsal without a GPU: tiny sizes on the CPU."""
+    settings: Settings = field(default_factory=Settings)
     facts: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     """Read once: asking the GPU takes a moment."""
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether this is a rehearsal without a GPU: tiny sizes on the CPU."""
+        return self.settings.rehearse
 
     def keep(self, **facts: Any) -> None:
         """Add facts, and write the JSON with all facts so far, atomically."""
@@ -64,7 +67,8 @@ class Job:
 
     def carried_file(self, *parts: str) -> Path | None:
         """A path in the carried folder; None if it is not there."""
-        path = None if self.carried is None else self.carried.joinpath(*parts)
+        carried = self.settings.carried
+        path = None if carried is None else carried.joinpath(*parts)
         return path if path is not None and path.exists() else None
 
 

@@ -26,8 +26,6 @@ from .job import Job, PausedError
 from .place import network_of
 from .training_times import PACK, pack_of, size_of
 
-SCHEDULE_MINUTES = 25.0
-"""The schedule's end; a later call goes on in it."""
 SAVE_EVERY, KEEP_EVERY, VALIDATE_EVERY = 50, 200, 400
 """Steps between saved states, between weights and figures that come back, and between validations."""
 STOP_BEFORE_S = 6.0
@@ -72,7 +70,7 @@ def _trainer(job: Job, folder: Path) -> Trainer:
     run = Run(
         job.scratch / RUN,
         device=str(device),
-        time_budget_s=60 * SCHEDULE_MINUTES,
+        time_budget_s=60 * job.settings.train_minutes,
         save_every=SAVE_EVERY,
         validate_every=VALIDATE_EVERY,
         fused_ops=False,
@@ -128,5 +126,5 @@ def _keep(job: Job, trainer: Trainer, speeds: list[float], aps: list[dict[str, f
         place={"step": trainer.step, "elapsed_s": round(trainer.elapsed_s, 2), "best": trainer.best},
         held_out_ap=aps,
         best_ap=round(trainer.best, 4) if trainer.best >= 0 else None,
-        schedule_minutes=SCHEDULE_MINUTES,
+        schedule_minutes=job.settings.train_minutes,
     )

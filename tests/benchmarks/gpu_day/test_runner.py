@@ -14,7 +14,7 @@ from lehrnet.benchmarks.gpu_day.__main__ import main
 from lehrnet.benchmarks.gpu_day.pack_results import LOGS
 from lehrnet.benchmarks.gpu_day.runner import Day, run_day
 from lehrnet.benchmarks.gpu_day.states import RESULTS, read_results, read_states
-from lehrnet.benchmarks.gpu_day.steps import PACKAGE, STEPS, by_worth
+from lehrnet.benchmarks.gpu_day.steps import PACKAGE, STEPS, Settings, by_worth
 from lehrnet.tests.benchmarks.gpu_day.conftest import scripts, step
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="process groups are looked at in /proc")
@@ -115,7 +115,7 @@ def test_a_call_on_a_fresh_machine_goes_on_from_what_came_back(day: Day, tmp_pat
     run_day(day, [step("first")], start=start)
     (tmp_path / "carried").mkdir()
     day.out.rename(tmp_path / "carried" / runner.EARLIER)
-    fresh = Day(tmp_path / "out2", tmp_path / "work2", 60, tmp_path / "carried")
+    fresh = Day(tmp_path / "out2", tmp_path / "work2", 60, Settings(tmp_path / "carried"))
     said: list[str] = []
     run_day(fresh, [step("first"), step("second")], start=start, say=said.append)
     assert said[0] == "first      done in an earlier call"
@@ -131,7 +131,7 @@ def test_what_leaves_files_on_a_machine_runs_on_the_next_one_too(day: Day, tmp_p
     said: list[str] = []
     run_day(day, steps, start=start, say=said.append)
     assert [line.split()[1] for line in said] == ["done", "done"]
-    fresh = Day(tmp_path / "out2", tmp_path / "work2", 60, tmp_path / "carried")
+    fresh = Day(tmp_path / "out2", tmp_path / "work2", 60, Settings(tmp_path / "carried"))
     said.clear()
     run_day(fresh, steps, start=start, say=said.append)
     assert [line.split()[1] for line in said] == ["runs,", "done", "done"]
@@ -140,7 +140,7 @@ def test_what_leaves_files_on_a_machine_runs_on_the_next_one_too(day: Day, tmp_p
 
 def test_a_rehearsal_s_states_do_not_count_on_the_day(day: Day) -> None:
     rehearsed = scripts(one='out.write_text(\'{"stand_in": true, "machine": {}}\')')
-    run_day(Day(day.out, day.work, 60, rehearse=True), [step("one")], start=rehearsed)
+    run_day(Day(day.out, day.work, 60, Settings(rehearse=True)), [step("one")], start=rehearsed)
     run_day(day, [step("one")], start=scripts(one="keep(5)"))
     assert read_results(day.out / RESULTS)["steps"]["one"]["result"]["figure"] == 5
 
@@ -236,6 +236,7 @@ def test_steps_run_by_worth_and_training_takes_the_rest() -> None:
     [
         (["--only", "nothing"], "there is no step 'nothing'"),
         (["--minutes", "0"], "expected a time above 0"),
+        (["--train-minutes", "0"], "--train-minutes is 0.0, expected a time above 0"),
         (["--carry", "/no/such/folder"], "is no folder"),
         ([], "nvidia-smi finds no GPU here; --rehearse runs every step on stand-ins"),
     ],

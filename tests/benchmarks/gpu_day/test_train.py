@@ -10,6 +10,7 @@ pytest.importorskip("pycocotools")
 
 from lehrnet.benchmarks.gpu_day.pack_results import KEEP, pack_results
 from lehrnet.benchmarks.gpu_day.states import RESULTS, Record, States
+from lehrnet.benchmarks.gpu_day.steps import Settings
 from lehrnet.benchmarks.gpu_day.work import train, training_times
 from lehrnet.benchmarks.gpu_day.work.job import Job, PausedError
 from lehrnet.model.checkpoint import load_checkpoint
@@ -27,7 +28,7 @@ def few_steps(monkeypatch) -> None:
 def job(work: Path, seconds: float, carried: Path | None = None) -> Job:
     scratch = work / "train"
     scratch.mkdir(parents=True, exist_ok=True)
-    return Job("train", work / "train.json", scratch, seconds, carried, stand_in=True)
+    return Job("train", work / "train.json", scratch, seconds, Settings(carried, rehearse=True))
 
 
 @pytest.mark.slow
