@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .. import __version__
 from ..model.forms import LConvForm, deploy
 from ..model.network import PoseNetwork
 from ..runtime.bundle import INPUT_NAME, OUTPUT_NAME
@@ -86,4 +87,4 @@ def opset(path: Path) -> int:
 
 def tool_versions() -> Mapping[str, str]:
     """Versions of the tools that write a graph, for the manifest."""
-    return {name: version(name) for name in ("lehrnet", "torch", "onnx", "onnxsim")}
+    return {"lehrnet": __version__, **{name: version(name) for name in ("torch", "onnx", "onnxsim")}}

@@ -41,7 +41,7 @@ STEPS = (
     Step("pipeline", "1080p frames to keypoints", "pipeline_times", 60, 60, needs=("torch", "safetensors")),
     Step("sanitize", "compute-sanitizer over crop, decode and EMA", "sanitize", 50, 75),
     Step("speed", "training by batch, bfloat16 on and off", "training_times", 40, 75, needs=("torch", "cv2")),
-    Step("others", "ONNX Runtime and TensorRT-RTX", "others", 30, 45, needs=("torch", "safetensors")),
+    Step("others", "ONNX Runtime and TensorRT-RTX", "others", 30, 100, needs=("torch", "safetensors")),
     Step("compiled", "torch.compile beside torch_fp16", "compile_times", 20, 150, 60, needs=("torch", "safetensors")),
     Step("train", "recipe short on the carried pack", "train", 10, 0, 45, needs=("torch", "cv2"), takes_the_rest=True),
 )

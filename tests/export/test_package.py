@@ -164,3 +164,18 @@ def test_the_default_network_is_exact_on_photographs(pose_samples: Path, tmp_pat
     for rung in ladder:
         assert (rung.parity.crops, rung.parity.joints) == (50, 850)
         assert rung.passed, rung.fault
+
+
+def test_a_checkout_that_is_not_installed_exports_too(monkeypatch) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from lehrnet import __version__
+    from lehrnet.export import graph
+
+    def of_the_others(name: str) -> str:
+        if name == "lehrnet":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(graph, "version", of_the_others)
+    assert graph.tool_versions()["lehrnet"] == __version__
