@@ -29,7 +29,10 @@ def pack_results(work: Path, out: Path, states: States) -> list[str]:
     _write_logs(work, out / LOGS)
     room, files = LARGEST_ALL - LARGEST_RESULTS - (out / LOGS).stat().st_size, MOST_FILES - 2
     left_behind = []
-    for path in sorted((work / KEEP).glob("*")):
+    kept = [
+        path for path in (work / KEEP).glob("*") if path.is_file()
+    ]  # not the scratch folder of a file in the making
+    for path in sorted(kept):
         size = path.stat().st_size
         parts = max(1, -(-size // LARGEST_FILE))
         if size > room or parts > files:

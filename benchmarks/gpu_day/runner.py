@@ -26,10 +26,13 @@ EARLIER = "earlier"
 WHEELS = "wheels"
 GRACE_S = 4.0
 """Between SIGTERM and SIGKILL."""
+KILLED_S = 3.0
+"""Waited for a killed process."""
 PACKING_S = 10.0
 """Kept free at the end of the day."""
 REFRESH_S = 10.0
 """Between two copies of a running step's figures to the results."""
+INSTALLING_S = 90.0
 PR_SET_PDEATHSIG = 1  # prctl(2)
 SAYS_WHY = re.compile(r"(absent|paused|[\w.]*(Error|Exception|Exit)\w*): ")
 LINES_OF_AN_ERROR = 12
@@ -155,7 +158,8 @@ class _Runner:
         except ValueError as error:  # of this step alone
             record.why = f"{record.why} {error}".strip()
         self.states.write()
-        pack_results(self.day.work, self.day.out, self.states)
+        with contextlib.suppress(OSError, ValueError):  # the last packing of the day tells
+            pack_results(self.day.work, self.day.out, self.states)
 
 
 def _judge(step: Step, record: Record, code: int | None, log: Path) -> None:
@@ -187,13 +191,12 @@ def _waited(process: subprocess.Popen[bytes], seconds: float, refresh: Callable[
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End a step and all that it started; what ignores SIGTERM is killed."""
-    for number, wait in ((signal.SIGTERM, GRACE_S if process.poll() is None else 0), (signal.SIGKILL, 1.0)):
+    """End a step and all that it started; what ignores SIGTERM is killed, what a driver holds is not waited for."""
+    for number, wait in ((signal.SIGTERM, GRACE_S if process.poll() is None else 0), (signal.SIGKILL, KILLED_S)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(wait)
-    process.wait()
 
 
 def _in_a_group_of_its_own() -> None:
@@ -237,11 +240,11 @@ def _install(wheels: Sequence[Path], site: Path, log: Path) -> None:
     """Unpack carried wheels into a folder, without an index; a failure costs only the steps that need them."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
     command += ["--target", str(site.with_suffix(".new")), *map(str, wheels)]
-    with log.open("wb") as file:
-        done = subprocess.run(command, stdout=file, stderr=file, check=False, timeout=120)  # noqa: S603
-    if done.returncode == 0:
+    try:
+        with log.open("wb") as file:
+            subprocess.run(command, stdout=file, stderr=file, check=True, timeout=INSTALLING_S)  # noqa: S603
         site.with_suffix(".new").rename(site)
-    else:
+    except (subprocess.SubprocessError, OSError):
         shutil.rmtree(site.with_suffix(".new"), ignore_errors=True)
 
 

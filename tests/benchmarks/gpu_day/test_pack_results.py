@@ -48,6 +48,17 @@ def test_never_more_than_eight_files_nor_64_mib_and_the_rest_is_named(work: Path
     assert read_results(tmp_path / "out" / RESULTS)["left_behind"] == left
 
 
+def test_a_file_in_the_making_is_left_where_it_is(work: Path, tmp_path: Path) -> None:
+    from lehrnet.files import atomic_file
+
+    kept(work, "weights", 10)
+    with atomic_file(work / KEEP / "weights") as unfinished:
+        unfinished.write_bytes(b"half")
+        assert pack_results(work, tmp_path / "out", states(work)) == []
+    assert len((tmp_path / "out" / "weights").read_bytes()) == 10
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
 def test_a_kept_file_that_changed_comes_back_anew(work: Path, tmp_path: Path) -> None:
     kept(work, "weights", 10)
     pack_results(work, tmp_path / "out", states(work))

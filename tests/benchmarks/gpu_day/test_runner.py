@@ -251,3 +251,13 @@ def test_results_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text(json.dumps({"format": "lehrnet-result-1"}))
     with pytest.raises(ValueError, match="is not of a GPU's day"):
         read_states(tmp_path / RESULTS)
+
+
+def test_a_wheel_that_does_not_install_costs_the_day_nothing(day: Day, tmp_path: Path) -> None:
+    (tmp_path / "carried" / runner.WHEELS).mkdir(parents=True)
+    (tmp_path / "carried" / runner.WHEELS / "broken-1.0-py3-none-any.whl").write_bytes(b"no wheel")
+    carrying = Day(day.out, day.work, 60, Settings(tmp_path / "carried"))
+    run_day(carrying, [step("one")], start=scripts(one="keep(1)"))
+    assert states_of(carrying) == {"one": "done"}
+    assert "broken" in (day.work / "wheels.log").read_text()
+    assert not (day.work / "site").exists()
