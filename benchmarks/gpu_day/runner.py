@@ -33,6 +33,8 @@ PACKING_S = 10.0
 REFRESH_S = 10.0
 """Between two copies of a running step's figures to the results."""
 INSTALLING_S = 90.0
+REHEARSED_SLOWER = 3
+"""Times the limits in a rehearsal, which runs beside other work on a CPU."""
 PR_SET_PDEATHSIG = 1  # prctl(2)
 SAYS_WHY = re.compile(r"(absent|paused|[\w.]*(Error|Exception|Exit)\w*): ")
 LINES_OF_AN_ERROR = 12
@@ -75,7 +77,8 @@ def run_day(
         runner = _Runner(day, _found(day, steps), _environment(day), start)
         for step in steps:
             record = runner.states.of(step.name)
-            seconds = day.left() if step.takes_the_rest else min(step.limit_s, day.left())
+            limit = step.limit_s * (REHEARSED_SLOWER if day.settings.rehearse else 1)
+            seconds = day.left() if step.takes_the_rest else min(limit, day.left())
             if record.is_over and not again:
                 say(f"{step.name:10} {record.state} in an earlier call")
             elif seconds < step.least_s:
