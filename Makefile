@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow fuzz triton gpu-day kernels library wheel lint check clean
+.PHONY: demo test slow fuzz triton gpu-day kernels library wheel site lint check clean
 
 demo: $(READY)  ## export, verify and predict: network to skeleton
 	$(BIN)/lehrnet demo $(IMAGE) --out demo
@@ -13,7 +13,7 @@ test: $(READY)  ## the unmarked tests: five minutes or so on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 8
 
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray,rtx-build]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray,rtx-build,site]"
 	-$(MAKE) build/triton/ready  # without it the tests on a real server are skipped
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist worksteal
 
@@ -67,6 +67,11 @@ build/shipped: $(READY) model/weights/lehrnet_w32.safetensors
 	$(BIN)/lehrnet export --precisions native_fp32 --out build/all --overwrite
 	$(BIN)/lehrnet extract build/all --artefacts native_fp32 --out $@ --overwrite
 	touch $@
+
+site: $(READY)  ## the documentation as a site in build/site, every link checked; with the live demo where npm is
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[site]"
+	$(BIN)/python docs/site/stage.py build/site-source
+	PYTHONPATH=$(VENV)/src $(BIN)/python -m sphinx -q -W --keep-going build/site-source build/site
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
