@@ -19,12 +19,13 @@ constexpr int NEGATIVE_OFFSET = 0;
 #endif
 
 using Bytes = std::uint8_t __attribute__((vector_size(LANES)));
-using UnalignedBits = std::int32_t __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
-using UnalignedBytes = std::uint8_t __attribute__((vector_size(LANES), aligned(1), may_alias));
+LEHRNET_INLINE Bits load_bits(const void* from) {
+    Bits value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+}
 
-LEHRNET_INLINE Bits load_bits(const void* from) { return *static_cast<const UnalignedBits*>(from); }
-
-LEHRNET_INLINE void store_bits(void* to, Bits value) { *static_cast<UnalignedBits*>(to) = value; }
+LEHRNET_INLINE void store_bits(void* to, Bits value) { std::memcpy(to, &value, sizeof value); }
 
 // Four bytes in every lane.
 LEHRNET_INLINE Bits every_four(const std::uint8_t* from) {
@@ -72,7 +73,8 @@ LEHRNET_INLINE void store_lowest(std::uint8_t* to, Bits value) {
     const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(lowest), _mm256_extracti128_si256(lowest, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), both);
 #else
-    *reinterpret_cast<UnalignedBytes*>(to) = __builtin_convertvector(value, Bytes);
+    const Bytes bytes = __builtin_convertvector(value, Bytes);
+    std::memcpy(to, &bytes, sizeof bytes);
 #endif
 }
 

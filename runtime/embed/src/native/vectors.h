@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #if defined(__AVX__) || defined(__SSE2__)
 #include <immintrin.h>
@@ -30,10 +31,14 @@ constexpr int LANES = 4;
 
 using Vector = float __attribute__((vector_size(4 * LANES)));
 using Bits = std::int32_t __attribute__((vector_size(4 * LANES)));
-using Unaligned = float __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-LEHRNET_INLINE Vector load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
-LEHRNET_INLINE void store(float* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = value; }
+// At any address: Clang takes a vector to be aligned by its size even where its type says otherwise.
+LEHRNET_INLINE Vector load(const float* from) {
+    Vector value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+}
+LEHRNET_INLINE void store(float* to, Vector value) { std::memcpy(to, &value, sizeof value); }
 LEHRNET_INLINE Vector every(float value) { return value - Vector{}; }
 
 // The larger of both; the second where one is NaN.
