@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from .. import __version__
 from ..parsing import printable
-from . import engines, importing, measuring, networks, running, serving, training
+from . import engines, importing, measuring, networks, running, serving, training, web
 from .command import BAD_INPUT, INTERRUPTED, OUR_FAULT, TERMINATED
 
 COMMANDS = (
@@ -21,6 +21,7 @@ COMMANDS = (
     *training.COMMANDS,
     *running.COMMANDS,
     *serving.COMMANDS,
+    *web.COMMANDS,
     *engines.COMMANDS,
     *measuring.COMMANDS,
 )
@@ -28,7 +29,7 @@ JOBS = {
     "train a network": ("data", "pack", "train", "finetune"),
     "make its bundle": ("export", "import", "build-engine", "extract"),
     "check it": ("verify", "evaluate", "doctor"),
-    "run it": ("predict", "demo"),
+    "run it": ("predict", "web", "demo"),
     "serve it": ("serve", "batch"),
     "measure it": ("info", "bench", "tune"),
 }

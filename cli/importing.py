@@ -23,6 +23,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     from ..export.importing import PRECISIONS, ImportOptions
     from ..pose.heatmap import DECODE_METHODS, FRAMES
     from .calibrating import add_calibration
+    from .web import add_web
 
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="one heatmap for each joint of a crop")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write")
@@ -42,6 +43,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     add_skeleton(words, "COCO's or MPII's, by the number of joints")
     parser.add_argument("--precisions", default="fp32", help=f"comma-separated: {', '.join(PRECISIONS)} (%(default)s)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="data folder to verify on, instead of noise")
+    add_web(parser)
     add_calibration(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -54,10 +56,11 @@ def _import(options: argparse.Namespace) -> int:
     from ..files import refuse_inputs
     from .calibrating import calibration_of, progress
     from .networks import say_bundle
+    from .web import web_runtime
 
     inputs = [options.model, options.spec, options.skeleton, options.calibration, options.data]
     refuse_inputs({"--out": options.out}, inputs)
-    words = _words(options)
+    words, runtime = _words(options), web_runtime(options)
     graph = read_foreign(options.model, options.size, words.colour, options.output)
     spec = words.spec(graph)
     bundle = import_bundle(
@@ -68,6 +71,7 @@ def _import(options: argparse.Namespace) -> int:
         precisions=options.precisions.split(","),
         calibration=calibration_of(options),
         crops=photograph_crops(options.data, spec) if options.data else None,
+        web=runtime,
         overwrite=options.overwrite,
         progress=progress,
     )

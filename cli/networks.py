@@ -40,6 +40,7 @@ def _info(options: argparse.Namespace) -> int:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     from ..export.precisions import PRECISIONS
     from .calibrating import add_calibration, add_checkpoint
+    from .web import add_web
 
     add_checkpoint(parser)
     parser.add_argument("--untrained", action="store_true", help="random weights instead of a checkpoint")
@@ -56,6 +57,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--whole", action="store_true", help="add graphs from frames to keypoints and from crops to keypoints"
     )
+    add_web(parser)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="data folder to verify on, instead of noise")
     add_calibration(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
@@ -68,8 +70,10 @@ def _export(options: argparse.Namespace) -> int:
     from ..export.verify import photograph_crops
     from ..files import refuse_inputs
     from .calibrating import calibration_of, inputs_of, progress
+    from .web import web_runtime
 
     refuse_inputs({"--out": options.out}, [*inputs_of(options), options.data])
+    runtime = web_runtime(options)
     checkpoint = open_checkpoint(
         options.checkpoint,
         network=options.network,
@@ -88,6 +92,7 @@ def _export(options: argparse.Namespace) -> int:
         precisions=[*precisions, *(equal_forms(precisions) if options.forms else ())],
         calibration=calibration_of(options),
         whole=options.whole,
+        web=runtime,
         crops=crops,
         overwrite=options.overwrite,
         progress=progress,

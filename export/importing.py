@@ -18,6 +18,7 @@ from .foreign_graph import Colour, ForeignGraph
 from .graph import OPSET, opset, tool_versions
 from .package import ranges_beside, saved, verified
 from .precisions import GRAPHS, PrecisionWriter
+from .web_graphs import write_page
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8_cpu")
 """What an imported graph can be written in; equal forms are of our own networks."""
@@ -80,12 +81,14 @@ def import_bundle(
     precisions: Iterable[str] = ("fp32",),
     calibration: Calibration | None = None,
     crops: Iterable[LabelledBatch] | None = None,
+    web: Path | None = None,
     overwrite: bool = False,
     progress: Progress = lambda things, _, __: things,
 ) -> Bundle:
     """Write a bundle of a foreign graph under `out` and return it; `name` is its variant, such as the file's stem.
 
-    The ladder is climbed as by `export_bundle`, from the graph's own FP32; nothing is written where a rung fails.
+    The ladder is climbed as by `export_bundle`, from the graph's own FP32; nothing is written where a rung fails. `web`
+    adds a page as there; ValueError where the graph takes no single person.
     """
     names = _checked_names(precisions, graph)
     batch = (1, None) if graph.batch is None else (graph.batch, graph.batch)
@@ -106,6 +109,8 @@ def import_bundle(
         bundle = replace(bundle, artefacts={**artefacts, **verified(bundle, crops)})
         write_manifest(bundle)
         write_card(bundle)
+        if web is not None:
+            write_page(bundle, web)
     return open_bundle(out)
 
 

@@ -26,6 +26,7 @@ from .native import NATIVE, write_native
 from .native_int8 import write_native_int8
 from .precisions import GRAPHS, PRECISIONS, PrecisionWriter, WrittenGraph
 from .verify import verify_bundle
+from .web_graphs import write_page
 from .whole import check_whole, write_whole
 
 
@@ -78,6 +79,7 @@ def export_bundle(
     precisions: Iterable[str] | None = None,
     calibration: Calibration | None = None,
     whole: bool = False,
+    web: Path | None = None,
     crops: Iterable[LabelledBatch] | None = None,
     overwrite: bool = False,
     progress: Progress = lambda things, _, __: things,
@@ -86,7 +88,8 @@ def export_bundle(
 
     The ladder runs on batches of `crops`, else on the judged people of `calibration`, else on noise; its results go
     into the manifest. Without `precisions` it holds FP32: the graph, and the packed network for our CPU engine where
-    the library is here to verify it. `whole` adds the graphs from pixels to keypoints. ValueError for unknown
+    the library is here to verify it. `whole` adds the graphs from pixels to keypoints; `web`, the folder of the npm
+    package onnxruntime-web (`find_runtime`), adds the page that runs the bundle in a browser. ValueError for unknown
     precisions, for INT8 without calibration, and for a budget that cannot be kept; RuntimeError for a graph that fails
     the ladder.
 
@@ -113,6 +116,8 @@ def export_bundle(
         bundle = replace(climbed, artefacts={**climbed.artefacts, **(_wholes(climbed) if whole else {})})
         write_manifest(bundle)
         write_card(bundle)
+        if web is not None:
+            write_page(bundle, web)
     return open_bundle(out)
 
 

@@ -28,6 +28,7 @@ from .graph import trace
 
 WHOLE, POINTS = "whole", "points"  # prefixes of the two graphs' names
 FRAME, BOXES, KEYPOINTS = "frame", "boxes", "keypoints"
+PEOPLE = {0: "batch"}  # their axis, of any length
 TOLERANCE_PX = 0.01
 JOINABLE = ("fp32", "fp16", "int8")
 """Precisions that are joined. BF16 needs another opset; on a CPU (int8_cpu) OpenCV crops faster than the graph."""
@@ -167,9 +168,8 @@ def write_whole(bundle: Bundle) -> dict[str, dict[Output, Path]]:
     written: dict[str, dict[Output, Path]] = {}
     for precision in (name for name in JOINABLE if name in bundle.artefacts):
         network = onnx.load(str(bundle.path(precision)))
-        points = _joined(network, plain, {OUTPUT_NAME: OUTPUT_NAME})
-        whole = _joined(front, network, {INPUT_NAME: INPUT_NAME})
-        whole = _joined(whole, back, {OUTPUT_NAME: OUTPUT_NAME, "scale": "scale", "shift": "shift"})
+        points = joined(network, plain, {OUTPUT_NAME: OUTPUT_NAME})
+        whole = join_whole(front, network, back, (INPUT_NAME, OUTPUT_NAME))
         written[precision] = {
             "whole": bundle.root / f"{WHOLE}_{precision}.onnx",
             "keypoints": bundle.root / f"{POINTS}_{precision}.onnx",
@@ -204,7 +204,14 @@ def check_whole(bundle: Bundle, precision: str, graphs: Mapping[Output, Path], s
     return found
 
 
-def _joined(first: ModelProto, second: ModelProto, links: dict[str, str]) -> ModelProto:
+def join_whole(front: ModelProto, network: ModelProto, back: ModelProto, names: tuple[str, str]) -> ModelProto:
+    """A graph from a frame and boxes to keypoints, of its three parts; `names` are the network's input and output."""
+    whole = joined(front, network, {INPUT_NAME: names[0]})
+    return joined(whole, back, {names[1]: OUTPUT_NAME, "scale": "scale", "shift": "shift"})
+
+
+def joined(first: ModelProto, second: ModelProto, links: dict[str, str]) -> ModelProto:
+    """One graph after the other; `links` are the first's outputs and the second's inputs that they become."""
     parts = [ModelProto.FromString(part.SerializeToString()) for part in (first, second)]
     for part in parts:
         del part.metadata_props[:]  # onnxsim's statistics differ between graphs, which `merge_models` refuses
@@ -214,23 +221,26 @@ def _joined(first: ModelProto, second: ModelProto, links: dict[str, str]) -> Mod
 
 def _ends(spec: PoseSpec, folder: Path) -> tuple[ModelProto, ModelProto, ModelProto]:
     """Trace crop, decode to image px, and decode to crop px; inner names are prefixed so that they cannot collide."""
-    height, width = spec.grid
-    frame = torch.zeros(96, 128, 3, dtype=torch.uint8)
+    heatmaps = torch.rand(2, len(spec.skeleton), *spec.grid)
+    plain = trace(Decode(spec), (heatmaps,), folder / "plain.onnx", {OUTPUT_NAME: PEOPLE}, {KEYPOINTS: PEOPLE})
+    crop = trace_crop(Crop(spec), torch.zeros(96, 128, 3, dtype=torch.uint8), folder)
+    return crop, trace_decode(spec, folder), _prefixed(plain, "decode/")
+
+
+def trace_crop(crop: nn.Module, frame: Tensor, folder: Path) -> ModelProto:
+    """The graph of a module that crops as `Crop` does; `frame` (H, W, C) is an example."""
     boxes = torch.tensor([[10.0, 10, 60, 90], [20, 5, 100, 80]])
-    heatmaps = torch.rand(2, len(spec.skeleton), height, width)
-    scale, shift = torch.ones(2, 2), torch.zeros(2, 2)
-    people = {0: "batch"}
-    front = trace(
-        Crop(spec),
-        (frame, boxes),
-        folder / "front.onnx",
-        {FRAME: {0: "height", 1: "width"}, BOXES: people},
-        {INPUT_NAME: people, "scale": people, "shift": people},
-    )
-    links = {OUTPUT_NAME: people, "scale": people, "shift": people}
-    back = trace(_DecodeToImage(spec), (heatmaps, scale, shift), folder / "back.onnx", links, {KEYPOINTS: people})
-    plain = trace(Decode(spec), (heatmaps,), folder / "plain.onnx", {OUTPUT_NAME: people}, {KEYPOINTS: people})
-    return _prefixed(front, "crop/"), _prefixed(back, "decode/"), _prefixed(plain, "decode/")
+    inputs = {FRAME: {0: "height", 1: "width"}, BOXES: PEOPLE}
+    outputs = {INPUT_NAME: PEOPLE, "scale": PEOPLE, "shift": PEOPLE}
+    return _prefixed(trace(crop, (frame, boxes), folder / "front.onnx", inputs, outputs), "crop/")
+
+
+def trace_decode(spec: PoseSpec, folder: Path) -> ModelProto:
+    """The graph from heatmaps, and the scale and shift of their crops, to keypoints in image px."""
+    heatmaps, scale, shift = torch.rand(2, len(spec.skeleton), *spec.grid), torch.ones(2, 2), torch.zeros(2, 2)
+    links = {OUTPUT_NAME: PEOPLE, "scale": PEOPLE, "shift": PEOPLE}
+    back = trace(_DecodeToImage(spec), (heatmaps, scale, shift), folder / "back.onnx", links, {KEYPOINTS: PEOPLE})
+    return _prefixed(back, "decode/")
 
 
 def _prefixed(model: ModelProto, prefix: str) -> ModelProto:

@@ -36,7 +36,9 @@ Requirement = Literal["lehrnet_library", "lehrnet_plugin", "bf16"]
 """What an artefact needs besides its runtime: the C++ library with our engine, our plugin for TensorRT, or a GPU with
 BF16. Graphs with one of the last two run only as engines."""
 IN_ENGINES_ONLY: frozenset[Requirement] = frozenset(("lehrnet_plugin", "bf16"))
-BESIDE_ARTEFACTS = (MANIFEST, "README.md", "pareto.svg", ".DS_Store")
+WEB, SITE = "web", "site.json"
+"""Folder of a bundle with its page for browsers (`lehrnet.web`), and the file in it that lists the others."""
+BESIDE_ARTEFACTS = (MANIFEST, WEB, "README.md", "pareto.svg", ".DS_Store")
 """Files of a bundle that its manifest does not list; an engine's log is `ENGINE.log`."""
 PACKAGED = Path(__file__).parent / "shipped"
 MAX_REOPENINGS = 20  # retries if a bundle is replaced while it is being opened
@@ -285,11 +287,24 @@ def _why_not_replaceable(root: Path, *, overwrite: bool) -> str:
         return "is a bundle; replace it with --overwrite"
     try:
         files = {artefact.file for artefact in read_bundle(root).artefacts.values()}
+        foreign = _foreign_to_page(root / WEB) if (root / WEB).exists() else []
     except ValueError as error:
         return f"is a damaged bundle ({error}); remove it yourself, or choose another"
     logs = {Path(name).with_suffix(".log").name for name in files if Path(name).suffix == ENGINE}
-    foreign = sorted({path.name for path in root.iterdir()} - files - logs - {*BESIDE_ARTEFACTS})
+    foreign += sorted({path.name for path in root.iterdir()} - files - logs - {*BESIDE_ARTEFACTS})
     return f"holds {foreign[0]!r}, which is no part of a bundle; move it away first" if foreign else ""
+
+
+def _foreign_to_page(folder: Path) -> list[str]:
+    """Files in a bundle's folder `web` that are no part of its page; ValueError where it cannot be told."""
+    if not (folder / SITE).is_file():
+        return [WEB]
+    content = read_json(folder / SITE, LARGEST_MANIFEST)
+    listed = parse(Mapping[str, Any], content.get("files") if isinstance(content, dict) else None, "files")
+    found = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
+    return sorted(f"{WEB}/{name}" for name in found - {SITE, ".DS_Store", *listed})
 
 
 def _identity(root: Path) -> tuple[int, int] | None:

@@ -1,0 +1,1 @@
+"""The page that runs a bundle in a browser: its files, and the server that shows it on this machine."""
