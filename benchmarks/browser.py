@@ -30,6 +30,7 @@ window.frames_seen = 0;
 document.addEventListener("lehrnet:poses", ({ detail }) => { window.frames_seen++; window.last_frame = detail; });
 """
 LAST = """() => window.last_frame && ({ seen: window.frames_seen, ms: window.last_frame.ms,
+  frame_ms: window.last_frame.frameMs,
   boxes: window.last_frame.people.map(({ box }) => box),
   points: window.last_frame.people.map(({ points }) => [...points]) })"""
 
@@ -42,6 +43,8 @@ class Frame:
     """Number of frames that the page has answered for, with this one."""
     ms: float
     """Of the network, all people together."""
+    frame_ms: float
+    """From the pixels to the drawing."""
     boxes: NDArray[np.float64]
     """(N, 4) xyxy, px of the picture."""
     points: NDArray[np.float64]
@@ -117,7 +120,9 @@ class BundlePage:
         """The newest frame, once more than `seen` were answered."""
         found = self._wait(lambda: self.page.evaluate(LAST) if self.seen() > seen else None, ANSWER_S)
         points = np.array(found["points"], np.float64)
-        return Frame(found["seen"], found["ms"], np.array(found["boxes"]), points.reshape(len(points), -1, 3))
+        return Frame(
+            found["seen"], found["ms"], found["frame_ms"], np.array(found["boxes"]), points.reshape(len(points), -1, 3)
+        )
 
     def seen(self) -> int:
         """Number of frames that the page has answered for."""

@@ -36,6 +36,7 @@ class PageServer(ThreadingHTTPServer):
     def __init__(self, files: Mapping[str, bytes], port: int) -> None:
         self.files = {f"/{name}": content for name, content in files.items()}
         self.files["/"] = self.files["/index.html"]
+        self.headers = HEADERS
         super().__init__((LOOPBACK, port), _Handler)
 
     @property
@@ -71,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", KINDS.get(suffix, "text/plain; charset=utf-8"))
         self.send_header("Content-Length", str(len(content)))
-        for header, value in HEADERS.items():
+        for header, value in self.server.headers.items():
             self.send_header(header, value)
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # the browser went on before it had everything

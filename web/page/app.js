@@ -140,8 +140,9 @@ class App {
       return;
     }
     this.accept(source, picture, people, asked);
-    this.controls.times(ms, performance.now() - start);
-    const detail = { people, boxes, ms, name: source.name };
+    const frameMs = performance.now() - start;
+    this.controls.times(ms, frameMs);
+    const detail = { people, ms, frameMs };
     document.dispatchEvent(new CustomEvent("lehrnet:poses", { detail }));
   }
 

@@ -84,7 +84,8 @@ export class Controls {
   async offer() {
     const cores = navigator.hardwareConcurrency || 1;
     const most = crossOriginIsolated ? Math.min(cores, MOST_THREADS) : 1;
-    fill("threads", Array.from({ length: most }, (_, index) => `${index + 1}`), `${Math.min(most, USUAL_THREADS)}`);
+    const usual = Math.min(most, USUAL_THREADS, Math.ceil(cores / 2)); // two threads of one core slow each other down
+    fill("threads", Array.from({ length: most }, (_, index) => `${index + 1}`), `${usual}`);
     fill("weights", Object.keys(this.site.graphs), "fp16" in this.site.graphs ? "fp16" : "fp32");
     byId("isolation", HTMLElement).textContent = crossOriginIsolated
       ? `The page is isolated: up to ${most} threads.`
