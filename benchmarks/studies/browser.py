@@ -7,6 +7,7 @@ by @tensorflow/tfjs with its WebAssembly backend; nothing is downloaded here.
 """
 
 import argparse
+import os
 import shutil
 import tempfile
 import threading
@@ -86,6 +87,7 @@ def measure(bundle: Path, picture: Path, rounds: int, rival: Path | None) -> dic
             "chromium": opened.version,
             "flags": list(FLAGS),
             "loading_s": loading,
+            "load_average": list(os.getloadavg()),
             "milliseconds": {name: _percentiles(found) for name, found in times.items()},
         }
 
