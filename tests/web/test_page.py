@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -197,6 +198,11 @@ def test_a_bad_file_is_answered_in_words_and_the_next_works(name, content, words
     assert not page.is_bad()
 
 
+def test_a_picture_that_is_too_large_is_answered_in_words(page, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((8000, 9000), np.uint8))
+    assert page.complaint(tmp_path / "large.png").startswith("large.png has 9000 x 8000 px, expected at most 64 Mi px")
+
+
 def test_a_camera_that_is_not_there_is_said(page, drawn: list[Path]) -> None:
     page.page.click("#camera")
     deadline = time.monotonic() + 10  # s
@@ -293,10 +299,11 @@ def test_ten_photographs_have_python_s_keypoints_by_the_shipped_weights(
     pose_samples: Path, runtime: Path, chromium, opened, tmp_path: Path
 ) -> None:
     """Of JPEG files: both sides decode them by libjpeg-turbo."""
-    from lehrnet.export import export_bundle
-    from lehrnet.export.package import open_checkpoint
+    from lehrnet.export.default import default_bundle
+    from lehrnet.export.web_graphs import write_page
 
-    bundle = export_bundle(open_checkpoint(None), tmp_path / "bundle", precisions=["fp32"], web=runtime)
+    bundle = read_bundle(Path(shutil.copytree(default_bundle(), tmp_path / "bundle")))
+    write_page(bundle, runtime)
     pictures = sorted((pose_samples / "images").iterdir())[:PHOTOGRAPHS]
     for isolated in (True, False):
         with served(bundle.root, isolated=isolated) as address:

@@ -22,6 +22,14 @@ def test_it_says_what_the_page_must_know(page_bundle: Path) -> None:
     assert 0 <= site.graphs["fp16"].measured["median_px"] <= site.graphs["fp16"].measured["max_px"]
 
 
+def test_an_imported_network_has_a_page_too(tiny_bundle: Path, stand_in_runtime: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--web", "--onnxruntime-web", str(stand_in_runtime), "--out", str(out))
+    assert main(["import", str(tiny_bundle / "fp32.onnx"), *options]) == 0
+    assert read_site(out).pose.frame == "hrnet"
+    assert "fp16.onnx" in read_files(out)
+
+
 def test_every_file_is_listed_and_only_these(page_bundle: Path) -> None:
     expected = {path.name for path in PAGE.iterdir()} | {f"ort/{name}" for name in RUNTIME_FILES}
     assert read_files(page_bundle).keys() == {"site.json", "fp32.onnx", "fp16.onnx", *expected}

@@ -24,7 +24,7 @@ export async function openFile(file, video) {
   if (picture.width * picture.height > MOST_PIXELS) {
     const size = `${picture.width} x ${picture.height} px`;
     picture.close();
-    throw new Error(`${file.name} has ${size}, expected at most ${MOST_PIXELS / 1e6} million: make it smaller`);
+    throw new Error(`${file.name} has ${size}, expected at most ${MOST_PIXELS >> 20} Mi px: make it smaller`);
   }
   return { kind: "picture", name: file.name, width: picture.width, height: picture.height, element: picture, close: () => picture.close() };
 }
