@@ -57,7 +57,7 @@ class App {
       return say(`The network could not be opened: ${wordsOf(error)}; ${way}`, true);
     }
     this.controls.forgetTimes();
-    say(this.source ? "" : "Ready: open or drop a photograph or a video, or take the camera.");
+    say(this.source ? this.about(this.source) : "Ready: open or drop a photograph or a video, or take the camera.");
     this.work();
   }
 
@@ -74,6 +74,7 @@ class App {
   async open(opener) {
     const mine = ++this.opened;
     this.release();
+    say("Opening …");
     try {
       const source = await opener();
       if (mine !== this.opened) return source.close();
@@ -81,14 +82,19 @@ class App {
     } catch (error) {
       return say(wordsOf(error), true);
     }
-    const { kind, width, height, name } = this.source;
+    const { kind, width, height } = this.source;
     this.boxes.reset(width, height);
     [this.ranFor, this.followed] = [this.boxes.list, null];
     this.controls.opened(this.source);
     this.controls.forgetTimes();
-    say(`${name}, ${width} x ${height} px`);
+    say(this.about(this.source));
     if (kind === "video") await this.video.play().catch((error) => say(`The video does not start: ${wordsOf(error)}`, true));
     this.work();
+  }
+
+  /** What is open. @param {Source} source */
+  about({ name, width, height }) {
+    return `${name}, ${width} x ${height} px${this.network ? "" : "; the network is still being loaded"}`;
   }
 
   /** Let go of the source and of what is shown of it. */
