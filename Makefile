@@ -70,8 +70,14 @@ build/shipped: $(READY) model/weights/lehrnet_w32.safetensors
 
 site: $(READY)  ## the documentation as a site in build/site, every link checked; with the live demo where npm is
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[site]"
+	if command -v npm > /dev/null; then $(MAKE) build/web/bundle.json; fi
 	$(BIN)/python docs/site/stage.py build/site-source
 	PYTHONPATH=$(VENV)/src $(BIN)/python -m sphinx -q -W --keep-going build/site-source build/site
+
+build/web/bundle.json: $(READY) web/package-lock.json $(wildcard web/page/*)  ## the shipped weights with their page
+	npm ci --prefix web --ignore-scripts --no-audit --no-fund
+	$(BIN)/lehrnet export --precisions fp32 --web --onnxruntime-web web/node_modules/onnxruntime-web \
+		--out build/web --overwrite
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
