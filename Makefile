@@ -15,7 +15,7 @@ test: $(READY)  ## the unmarked tests: five minutes or so on two cores
 slow: $(READY)  ## wheels, engines, whole photographs, and what else takes its time
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray,rtx-build,site]"
 	-$(MAKE) build/triton/ready  # without it the tests on a real server are skipped
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist worksteal --durations 20
 
 fuzz: $(READY)  ## files as a fuzzer writes them, for about an hour; the C library's fuzzers too where clang is
 	LEHRNET_FUZZ_EXAMPLES=20000 OMP_NUM_THREADS=1 $(BIN)/pytest tests/test_fuzz.py tests/model/test_strange_checkpoints.py
