@@ -12,18 +12,16 @@ import numpy as np
 import onnx
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..pose.crop import corners, crop_people, transform_points
-from ..pose.frame import crop_line
 from ..pose.points import crop_points
-from ..pose.spec import PoseSpec
 from ..pose.synthetic import draw_scene
 from ..runtime.backends.onnxruntime import open_graph, run_graph
 from ..runtime.bundle import WEB, Bundle
 from ..runtime.session import open_artefact
 from ..web.site import write_site
-from .whole import BOXES, FRAME, KEYPOINTS, TOLERANCE_PX, join_whole, trace_crop, trace_decode
+from .whole import BOXES, FRAME, KEYPOINTS, TOLERANCE_PX, Crop, join_whole, trace_crop, trace_decode
 
 SOURCE = "fp32"  # the bundle's artefact that both are made of
 WEB_PRECISIONS = ("fp32", "fp16")
@@ -32,25 +30,14 @@ LARGEST_FP16 = 65504.0
 SMALLEST_HALVED = 64  # numbers; a scalar's Cast would cost more than it saves
 
 
-class CanvasCrop(nn.Module):
+class CanvasCrop(Crop):
     """Crop an RGBA frame (H, W, 4) of uint8 at boxes (N, 4) xyxy in image px; alpha is left out.
 
-    Returns what `whole.Crop` does. Each sample looks up its four pixels: the cost is the crop's, not the frame's.
+    Returns what `Crop` does. Each sample looks up its four pixels: the cost is the crop's, not the frame's.
     """
 
-    def __init__(self, spec: PoseSpec) -> None:
-        super().__init__()
-        self.padding, (self.height, self.width), self.line = spec.padding, spec.input_size, crop_line(spec)
-        self.register_buffer("rows", torch.arange(self.height, dtype=torch.float32))
-        self.register_buffer("columns", torch.arange(self.width, dtype=torch.float32))
-        self.register_buffer("gain", 1 / (255 * torch.tensor(spec.std)).reshape(3, 1, 1))
-        self.register_buffer("offset", (-torch.tensor(spec.mean) / torch.tensor(spec.std)).reshape(3, 1, 1))
-
     def forward(self, frame: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        sides = boxes[:, 2:] - boxes[:, :2]
-        longest = torch.maximum(sides[:, :1] / self.width, sides[:, 1:] / self.height)
-        scale = self.padding * longest * torch.tensor(self.line.stretch)  # (N, 2)
-        shift = (boxes[:, :2] + boxes[:, 2:]) / 2 - scale * torch.tensor(self.line.middle) + self.line.shift
+        scale, shift = self.to_image(boxes)
         across = self._beside(scale[:, :1] * self.get_buffer("columns") + shift[:, :1], frame.shape[1])
         down = self._beside(scale[:, 1:] * self.get_buffer("rows") + shift[:, 1:], frame.shape[0])
         pixels = frame.reshape(-1, 4)

@@ -51,10 +51,7 @@ class Crop(nn.Module):
 
     def forward(self, frame: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         image = frame.float().permute(2, 0, 1).flip(0)[None]  # cast first: TensorRT cannot transpose uint8
-        sides = boxes[:, 2:] - boxes[:, :2]
-        longest = torch.maximum(sides[:, :1] / self.width, sides[:, 1:] / self.height)
-        scale = self.padding * longest * torch.tensor(self.line.stretch)  # (N, 2)
-        shift = (boxes[:, :2] + boxes[:, 2:]) / 2 - scale * torch.tensor(self.line.middle) + self.line.shift
+        scale, shift = self.to_image(boxes)
         across = self._normalized(scale[:, :1] * self.get_buffer("columns") + shift[:, :1], image.shape[3])  # (N, w)
         down = self._normalized(scale[:, 1:] * self.get_buffer("rows") + shift[:, 1:], image.shape[2])  # (N, h)
         across = across[:, None, :].expand(-1, self.height, -1)
@@ -62,6 +59,14 @@ class Crop(nn.Module):
         sampled = F.grid_sample(image, grid, align_corners=False)  # bilinear, zeros outside
         crops = sampled.reshape(3, -1, self.height, self.width).transpose(0, 1)
         return crops * self.get_buffer("gain") + self.get_buffer("offset"), scale, shift
+
+    def to_image(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The scale (N, 2) and shift (N, 2) from crop px to image px."""
+        sides = boxes[:, 2:] - boxes[:, :2]
+        longest = torch.maximum(sides[:, :1] / self.width, sides[:, 1:] / self.height)
+        scale = self.padding * longest * torch.tensor(self.line.stretch)
+        shift = (boxes[:, :2] + boxes[:, 2:]) / 2 - scale * torch.tensor(self.line.middle) + self.line.shift
+        return scale, shift
 
     @staticmethod
     def _normalized(pixels: Tensor, size: Tensor | int) -> Tensor:

@@ -13,10 +13,8 @@ from ..pose.points import find_points
 from ..pose.spec import PoseSpec
 from .bundle import open_bundle, unless_replaced
 from .devices import AUTO
-from .inputs import is_on_gpu
+from .inputs import LARGEST_BATCH, is_on_gpu
 from .session import Session, Trust, open_artefact, open_pipeline
-
-LARGEST_BATCH = 32  # crops in memory at once: 19 MB of input at 256x192
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes of CUDA graphs and optimization profiles; a batch runs in the smallest bucket that holds it."""
+LARGEST_BATCH = 32
+"""People whose crops are in a CPU's memory at once (19 MB of input at 256x192); more run in turns."""
 DLPACK_CUDA, DLPACK_MANAGED = 2, 13
 """Device types of DLPack."""
 

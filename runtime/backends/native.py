@@ -8,13 +8,11 @@ from numpy.typing import NDArray
 
 from ...pose.crop import Image
 from ..bundle import Bundle
-from ..inputs import check_crops, opened
+from ..inputs import LARGEST_BATCH, check_crops, opened
 from .library import LibrarySession, StepTime
 from .library_path import MISSING, find_library
 
-LARGEST_BATCH = 32
-"""People whose crops are in memory at once; more run in turns."""
-LARGEST_STRIDE = 1 << 20
+LARGEST_ROW = 1 << 20
 """Bytes from row to row that the library takes."""
 
 
@@ -88,5 +86,5 @@ class NativePipeline:
 def in_rows(image: Image) -> Image:
     """The image as the library reads it, rows of interleaved BGR from the top down; copied only where it is not."""
     row, pixel, channel = image.strides
-    fits = (pixel, channel) == (3, 1) and 3 * image.shape[1] <= row <= LARGEST_STRIDE
+    fits = (pixel, channel) == (3, 1) and 3 * image.shape[1] <= row <= LARGEST_ROW
     return image if fits else np.ascontiguousarray(image)

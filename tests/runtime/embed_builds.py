@@ -38,6 +38,11 @@ def fetch_headers() -> Path:
     return folder / "include"
 
 
+def dev_library() -> Path:
+    """The C++ library with ONNX graphs, warnings being errors."""
+    return build("dev", fetch_headers(), ["lehrnet"]) / "liblehrnet.so"
+
+
 def build(preset: str, headers: Path | None = None, targets: Sequence[str] = ()) -> Path:
     """Build a preset in its folder of `build/embed`, one process of a test run at a time; the folder.
 

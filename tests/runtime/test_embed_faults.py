@@ -15,7 +15,7 @@ from lehrnet.pose.skeleton import SKELETONS, Skeleton
 from lehrnet.pose.spec import PoseSpec
 from lehrnet.runtime.backends.library import LibrarySession
 from lehrnet.runtime.bundle import Artefact, Bundle, write_manifest
-from lehrnet.tests.runtime.embed_builds import MARKS, build, fetch_headers, run
+from lehrnet.tests.runtime.embed_builds import MARKS, dev_library, run
 
 pytestmark = MARKS
 pytest.importorskip("onnxruntime")
@@ -24,7 +24,7 @@ pytest.importorskip("onnx")
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build("dev", fetch_headers(), ["lehrnet"]) / "liblehrnet.so"
+    return dev_library()
 
 
 def bundle_of(root: Path, model: bytes, spec: PoseSpec, name: str = "model.onnx") -> Path:

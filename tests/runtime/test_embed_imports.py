@@ -11,7 +11,7 @@ from lehrnet.pose.labels import read_people
 from lehrnet.runtime import PoseEstimator
 from lehrnet.runtime.backends.library import LibrarySession
 from lehrnet.runtime.bundle import open_bundle
-from lehrnet.tests.runtime.embed_builds import MARKS, build, fetch_headers
+from lehrnet.tests.runtime.embed_builds import MARKS, dev_library
 
 pytestmark = MARKS
 pytest.importorskip("onnxruntime")
@@ -26,7 +26,7 @@ SIZE = (64, 64)
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build("dev", fetch_headers(), ["lehrnet"]) / "liblehrnet.so"
+    return dev_library()
 
 
 def exported(name: str, path: Path) -> Path:

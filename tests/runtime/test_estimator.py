@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from lehrnet.pose.heatmap import encode
 from lehrnet.pose.spec import PoseSpec
 from lehrnet.runtime import PoseEstimator
-from lehrnet.runtime.estimator import LARGEST_BATCH
+from lehrnet.runtime.inputs import LARGEST_BATCH
 
 BOXES = np.array([[10.0, 10, 60, 90], [40, 5, 150, 110], [-20, -20, 30, 300]])
 

@@ -15,7 +15,7 @@ from lehrnet.runtime.backends.library import LibrarySession
 from lehrnet.runtime.backends.library_path import ENVIRONMENT
 from lehrnet.runtime.track import Item, PoseTracker, SmoothOptions, TrackerOptions
 from lehrnet.runtime.video import open_video
-from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, build, fetch_headers, run
+from lehrnet.tests.runtime.embed_builds import EMBED, MARKS, dev_library, run
 from lehrnet.tests.runtime.track.library_tracker import LibraryTracker, default_options
 
 NATIVE = "native_fp32"
@@ -29,7 +29,7 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build("dev", fetch_headers(), ["lehrnet"]) / "liblehrnet.so"
+    return dev_library()
 
 
 @pytest.fixture(scope="module")
